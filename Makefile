@@ -1,0 +1,54 @@
+# Everything a developer or an operator types. `make help` lists it.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := shared services/orders services/payments services/shipping services/notifications services/gateway \
+	deploy/sandbox deploy/local
+SOURCES := shared services deploy tests
+ARGS ?=
+
+.PHONY: help setup lock check format test demo up bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready ## install everything into .venv (python3 >= 3.11 and PyPI are all it needs)
+
+# The stamp is newer than every file that says what is installed, so setup is free when nothing changed.
+.venv/.ready: requirements.lock pyproject.toml $(PACKAGES:%=%/pyproject.toml)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ordermesh needs python3 >= 3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(PACKAGES:%=-e %)
+	@touch $@
+
+lock: ## re-resolve requirements.lock (names, versions and hashes; never a registry's host)
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 \
+		$(foreach p,$(PACKAGES),--no-emit-package ordermesh-$(notdir $(p))) --no-emit-package ordermesh-workspace \
+		--group pyproject.toml:dev $(PACKAGES:%=%/pyproject.toml) -o requirements.lock
+
+check: setup ## formatting, lint, types, import rules
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-timer
+
+format: setup ## rewrite the sources in the house format
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+test: setup ## the whole suite, on real PostgreSQL and a real broker
+	$(BIN)/pytest $(ARGS)
+
+demo: setup ## place, pay, ship, cancel and refund 20 orders on the embedded stack; print what happened
+	$(BIN)/ordermesh demo
+
+up: setup ## keep the whole stack serving until Ctrl-C
+	$(BIN)/ordermesh up
+
+bench: setup ## ratios and CPU time, each against a bound measured in the same run
+	$(BIN)/pytest tests/bench --override-ini=testpaths=tests/bench -s $(ARGS)
+
+clean: ## remove the environment and the embedded stack's data
+	rm -rf .venv .run
