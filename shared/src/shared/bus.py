@@ -1,0 +1,203 @@
+"""The only speaker to the broker: one batch consumer per service, offsets committed after the transaction, and the producer.
+
+What the library would get wrong for us is settled here once: at-most-once acknowledgement (manual), "latest" as the first
+offset (earliest), a null or non-UTF-8 header that makes a record vanish (our parser never decodes), acks=1 (all).
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiokafka import ConsumerRecord
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, for_code
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.message import KafkaAckableMessage
+
+from shared import telemetry
+from shared.contracts.topics import TOPICS, Topic
+from shared.db import UNAVAILABLE, Database
+from shared.handlers import StopConsuming
+from shared.inbox import Inbox, Record
+from shared.outbox import Outgoing
+from shared.settings import ServiceSettings
+
+log = structlog.get_logger(__name__)
+
+BATCH = 200
+IDLE_MS = 20
+"""How long the library waits, and then sleeps, when there is nothing: the price is 25 wake-ups a second."""
+_TOPIC_EXISTS = 36
+
+
+class Bus:
+    """A service's connection to the broker. `publish` for its relay; `listen` before `start` for its consumer."""
+
+    UNAVAILABLE = (KafkaError, OSError)
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._broker = KafkaBroker(
+            settings.kafka_url,
+            acks="all",
+            enable_idempotence=settings.kafka_idempotence,
+            allow_auto_create_topics=False,
+            graceful_timeout=settings.graceful_timeout,
+            ack_policy=AckPolicy.MANUAL,
+            apply_types=False,
+            logger=logging.getLogger("faststream"),
+        )
+        self._resuming: asyncio.Task[None] | None = None
+        self.stopped_because: str | None = None
+
+    def listen(self, db: Database, inbox: Inbox, consumer: str) -> None:
+        """Hear every topic that names this consumer, in batches; nothing is acknowledged before it is committed."""
+        topics = [topic.name for topic in TOPICS if consumer in topic.consumers]
+        if not topics:
+            return
+        subscriber = self._broker.subscriber(
+            *topics,
+            group_id=consumer,
+            batch=True,
+            max_records=BATCH,
+            batch_timeout_ms=IDLE_MS,
+            fetch_max_wait_ms=self._settings.kafka_fetch_max_wait_ms,
+            auto_offset_reset="earliest",
+            ack_policy=AckPolicy.MANUAL,
+            parser=_parse,
+            decoder=_decode,
+        )
+
+        @subscriber
+        async def receive(message: KafkaAckableMessage) -> None:
+            await self._receive(db, inbox, message)
+
+    async def start(self) -> None:
+        await self._broker.start()
+
+    async def stop_listening(self) -> None:
+        """Take no new batch and finish the one in hand; publishing goes on."""
+        for subscriber in self._broker.subscribers:
+            await subscriber.stop()
+
+    async def stop(self) -> None:
+        if self._resuming is not None:
+            self._resuming.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._resuming
+        await self._broker.stop()
+
+    async def publish(self, messages: Sequence[Outgoing]) -> None:
+        """Send all, pipelined, and return when every one is acknowledged. Raises when one is not."""
+        acknowledgements = [
+            await self._broker.publish(
+                message.body,
+                message.topic,
+                key=message.key.encode(),
+                headers=message.headers,
+                no_confirm=True,
+            )
+            for message in messages
+        ]
+        results = await asyncio.gather(*acknowledgements, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _receive(self, db: Database, inbox: Inbox, message: KafkaAckableMessage) -> None:
+        raw = message.raw_message
+        records = raw if isinstance(raw, tuple) else (raw,)
+        try:
+            await inbox.receive([_record(record) for record in records])
+        except StopConsuming as stop:
+            self.stopped_because = str(stop)
+            log.error("consumer stopped", reason=str(stop))  # noqa: TRY400 - no traceback: the dead letters tell
+            await self._pause(message)
+        except UNAVAILABLE as away:
+            log.warning("consumer pauses", reason=f"{type(away).__name__}: {away}")
+            await self._pause(message)
+            if self._resuming is None or self._resuming.done():
+                self._resuming = asyncio.create_task(self._resume(db, message))
+        else:
+            await message.ack()
+
+    async def _pause(self, message: KafkaAckableMessage) -> None:
+        """Keep polling (the group must not lose us), fetch nothing, and stand before the batch again."""
+        consumer: Any = message.consumer
+        await message.nack()
+        consumer.pause(*consumer.assignment())
+        telemetry.CONSUMER_PAUSED.set(1)
+
+    async def _resume(self, db: Database, message: KafkaAckableMessage) -> None:
+        consumer: Any = message.consumer
+        while True:
+            await asyncio.sleep(0.5)
+            try:
+                async with db.connection() as conn:
+                    await conn.execute("SELECT 1")
+            except UNAVAILABLE:
+                continue
+            consumer.resume(*consumer.paused())
+            telemetry.CONSUMER_PAUSED.set(0)
+            log.info("consumer resumes")
+            return
+
+
+async def create_topics(kafka_url: str, topics: Sequence[Topic] = TOPICS) -> None:
+    """Create what is missing, with the declared partitions and retention. Raises KafkaError when the broker refuses."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_url)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        missing = [topic for topic in topics if topic.name not in existing]
+        if not missing:
+            return
+        answer = await admin.create_topics([_new_topic(topic) for topic in missing])
+        for name, code, *_ in answer.topic_errors:
+            if code not in {0, _TOPIC_EXISTS}:
+                raise for_code(code)(f"topic {name}")
+    finally:
+        await admin.close()
+
+
+def _new_topic(topic: Topic) -> NewTopic:
+    retention_ms = str(topic.retention_days * 86_400_000)
+    return NewTopic(topic.name, topic.partitions, -1, topic_configs={"retention.ms": retention_ms})
+
+
+def _record(record: "ConsumerRecord[bytes | None, bytes | None]") -> Record:
+    return Record(
+        record.topic, record.partition, record.offset, record.key, record.value, tuple(record.headers)
+    )
+
+
+async def _parse(records: "tuple[ConsumerRecord[Any, Any], ...]", original: Any) -> KafkaAckableMessage:
+    """The library's own parser decodes headers and drops the record on a bad one; ours leaves all bytes to the inbox."""
+    bare = tuple(_bare(record) for record in records)
+    message: KafkaAckableMessage = await original(bare)
+    message.raw_message = records
+    return message
+
+
+def _bare(record: "ConsumerRecord[Any, Any]") -> "ConsumerRecord[Any, Any]":
+    return ConsumerRecord(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.timestamp_type,
+        record.key,
+        b"",
+        record.checksum,
+        record.serialized_key_size,
+        record.serialized_value_size,
+        (),
+    )
+
+
+async def _decode(message: KafkaAckableMessage) -> KafkaAckableMessage:
+    return message

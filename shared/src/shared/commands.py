@@ -1,0 +1,131 @@
+"""A mutation: the same unit of work with a batch of one, safe to repeat under the caller's Idempotency-Key."""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from shared.db import RETRYABLE, Connection, Database
+from shared.errors import Code, Refusal
+from shared.flush import flush, load
+from shared.handlers import MAX_RACES
+from shared.mapping import Mapping
+from shared.tx import Cause, Tx
+
+_REMEMBER = """
+INSERT INTO idempotency_keys (principal, key, field, arguments_hash, aggregate_id, refusal)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true
+"""
+_RECALL = """
+SELECT arguments_hash, aggregate_id, refusal FROM idempotency_keys WHERE principal = $1 AND key = $2 AND field = $3
+"""
+
+Command = Callable[[Tx], Awaitable[str]]
+"""Loads, decides, saves, emits; answers the aggregate's id. Raises Refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """What makes a mutation repeatable: who calls, under which key, which field, with what arguments."""
+
+    principal: str
+    key: str
+    field: str
+    arguments: Any
+
+    def arguments_hash(self) -> bytes:
+        return hashlib.sha256(orjson.dumps(self.arguments, option=orjson.OPT_SORT_KEYS, default=str)).digest()
+
+
+class _Repeated(Exception):
+    pass
+
+
+async def execute(
+    db: Database,
+    service: str,
+    command: Command,
+    *loads: tuple[Mapping[Any], Sequence[str]],
+    correlation_id: str,
+    once: Once | None = None,
+) -> str:
+    """Run the command in one transaction and answer its aggregate's id.
+
+    Raises Refusal: the command's own, a repeat's stored one, or IDEMPOTENCY_CONFLICT for other arguments under the key.
+    """
+    for _ in range(MAX_RACES):
+        try:
+            return await _attempt(db, service, command, loads, correlation_id, once)
+        except RETRYABLE:
+            continue
+        except _Repeated:
+            break
+    if once is None:
+        raise RuntimeError(f"lost {MAX_RACES} races for a row lock")
+    return await _recall(db, once)
+
+
+async def _attempt(
+    db: Database,
+    service: str,
+    command: Command,
+    loads: Sequence[tuple[Mapping[Any], Sequence[str]]],
+    correlation_id: str,
+    once: Once | None,
+) -> str:
+    tx = Tx(service, datetime.now(UTC), Cause(correlation_id, correlation_id))
+    refusal: Refusal | None = None
+    answer: str | None = None
+    async with db.transaction() as conn:
+        await load(conn, tx, {mapping: set(keys) for mapping, keys in loads})
+        try:
+            answer = await command(tx)
+        except Refusal as refused:
+            refusal = refused
+        if once is not None and not await _remember(conn, once, answer, refusal):
+            raise _Repeated
+        if refusal is None:
+            await flush(conn, tx)
+    if refusal is not None or answer is None:
+        raise refusal or RuntimeError("a command answers its aggregate's id")
+    db.announce(tx.locked)
+    return answer
+
+
+async def _remember(conn: Connection, once: Once, answer: str | None, refusal: Refusal | None) -> bool:
+    """False when the key was used before; a concurrent twin is waited for."""
+    stored = None
+    if refusal is not None:
+        stored = {"code": refusal.code, "message": refusal.message, "details": refusal.details}
+    return bool(
+        await conn.fetchval(
+            _REMEMBER, once.principal, once.key, once.field, once.arguments_hash(), answer, stored
+        )
+    )
+
+
+async def _recall(db: Database, once: Once) -> str:
+    async with db.connection() as conn:
+        row = await conn.fetchrow(_RECALL, once.principal, once.key, once.field)
+    if row is None:
+        raise RuntimeError(f"lost {MAX_RACES} races for a row lock")
+    if row["arguments_hash"] != once.arguments_hash():
+        raise Refusal(
+            Code.IDEMPOTENCY_CONFLICT, "this Idempotency-Key was used with other arguments", field=once.field
+        )
+    if row["refusal"] is not None:
+        stored = row["refusal"]
+        raise Refusal(Code(stored["code"]), stored["message"], **stored["details"])
+    return str(row["aggregate_id"])
+
+
+def uuid_or(value: str, refusal: Refusal) -> UUID:
+    """The id as a UUID; what is none cannot name anything of ours, so the refusal is the same as for an unknown one."""
+    try:
+        return UUID(value)
+    except ValueError:
+        raise refusal from None

@@ -1,0 +1,26 @@
+"""What the shop's catalogue says: only its own principal may write to `catalog-skus`."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import StringConstraints
+
+from shared.contracts.envelope import Fact
+from shared.contracts.money import Currency, Minor
+
+SkuId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class SkuListed(Fact):
+    """A SKU's whole present state: the newest one wins. Prices in minor units, weight in grams."""
+
+    type: ClassVar[str] = "sku.listed"
+    key_field: ClassVar[str] = "sku_id"
+
+    sku_id: SkuId
+    product_id: SkuId
+    name: Annotated[str, StringConstraints(min_length=1, max_length=300)]
+    price: Minor
+    shipping_price: Minor
+    currency: Currency
+    weight_grams: Minor
+    available: bool = True

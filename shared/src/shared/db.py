@@ -1,0 +1,140 @@
+"""A service's own PostgreSQL: one small pool for transactions, one AUTOCOMMIT engine for reads, and the wake-ups between them.
+
+Transactions speak asyncpg (a mutation costs half of what it does through SQLAlchemy); reads are SQLAlchemy Core statements.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol, cast
+
+import asyncpg
+import orjson
+from sqlalchemy import Executable, Row
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+Record = Mapping[str, Any]
+
+
+class Connection(Protocol):
+    """What we use of asyncpg's connection (the library ships no types)."""
+
+    async def fetch(self, query: str, *args: Any) -> list[Record]: ...
+    async def fetchrow(self, query: str, *args: Any) -> Record | None: ...
+    async def fetchval(self, query: str, *args: Any) -> Any: ...
+    async def execute(self, query: str, *args: Any) -> str: ...
+    def transaction(self) -> AbstractAsyncContextManager[object]: ...
+    async def set_type_codec(
+        self, typename: str, *, encoder: Any, decoder: Any, schema: str, format: str
+    ) -> None: ...
+    async def close(self) -> None: ...
+    def is_closed(self) -> bool: ...
+
+
+UNAVAILABLE = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""The database is away, not the statement wrong: wait and try again, skip nothing."""
+
+RETRYABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+"""The transaction lost a race and may simply run again."""
+
+
+class Database:
+    """Opened once by a service. `changed` tells in-process listeners which aggregates a commit touched."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.url = url
+        self._pool_size = pool_size
+        self._pool: Any = None
+        self.engine: AsyncEngine = create_async_engine(
+            url.replace("postgresql://", "postgresql+asyncpg://", 1),
+            isolation_level="AUTOCOMMIT",
+            pool_reset_on_return=None,
+            pool_size=5,
+            max_overflow=pool_size,
+            pool_timeout=5,
+            pool_pre_ping=False,
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
+            connect_args={"server_settings": {"statement_timeout": "15000"}, "timeout": 5},
+        )
+        self.committed: list[Callable[[set[str]], object]] = []
+
+    async def open(self) -> None:
+        """Raises one of UNAVAILABLE when the server cannot be reached."""
+        self._pool = await asyncpg.create_pool(
+            self.url,
+            min_size=1,
+            max_size=self._pool_size,
+            timeout=5,
+            command_timeout=30,
+            init=_prepare,
+            reset=_no_reset,
+            server_settings={
+                "statement_timeout": "15000",
+                "lock_timeout": "10000",
+                "idle_in_transaction_session_timeout": "30000",
+            },
+        )
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), 5)
+            except TimeoutError:
+                self._pool.terminate()
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection within a transaction; commits unless the body raises."""
+        async with self.connection() as conn, conn.transaction():
+            yield conn
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection of the pool, each statement its own transaction."""
+        if self._pool is None:
+            raise RuntimeError("the database is not open")
+        async with self._pool.acquire(timeout=5) as conn:
+            yield conn
+
+    async def direct(self) -> Connection:
+        """A connection outside the pool, for session locks; the caller closes it."""
+        conn = cast("Connection", await asyncpg.connect(self.url, timeout=5))
+        await _prepare(conn)
+        return conn
+
+    async def fetch(
+        self, statement: Executable, parameters: dict[str, Any] | None = None
+    ) -> Sequence[Row[Any]]:
+        """A read: no transaction, no lock."""
+        async with self.engine.connect() as conn:
+            return (await conn.execute(statement, parameters)).all()
+
+    def announce(self, keys: Iterable[str]) -> None:
+        """Tell in-process listeners (waiting mutations, relay, workers) that a commit touched these aggregates."""
+        touched = set(keys)
+        for listener in self.committed:
+            listener(touched)
+
+
+async def _prepare(conn: Connection) -> None:
+    await conn.set_type_codec(
+        "jsonb", encoder=_dump, decoder=orjson.loads, schema="pg_catalog", format="text"
+    )
+
+
+def _dump(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+async def _no_reset(_: Connection) -> None:
+    """Our transactions leave no session state behind, so the pool's RESET would be a wasted round trip."""

@@ -1,0 +1,223 @@
+"""Hearing facts exactly once: inbox, handlers and outbox in one transaction per batch, and what cannot be handled kept whole.
+
+A record that is no fact we can read lies in `dead_letters` and blocks nothing. A valid fact whose handler fails lies there
+too and holds back its key's successors, in order; all other keys flow. Redelivery is harmless: the inbox has seen it.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+import structlog
+
+from shared import telemetry
+from shared.contracts.envelope import FACTS, Envelope, InvalidFact, parse_fact
+from shared.db import Connection, Database
+from shared.flush import flush, load
+from shared.handlers import Delivery, Handlers, HeldBehind, StopConsuming, keys_of, run, transact
+from shared.tx import Cause, Tx
+
+log = structlog.get_logger(__name__)
+
+MAX_RUN_OF_FAILURES = 25
+"""So many valid facts failing one after the other stop the consumer."""
+
+_CLAIM = """
+WITH fresh AS (
+    INSERT INTO inbox (event_id, consumer)
+    SELECT id, $2 FROM unnest($1::uuid[]) AS id ORDER BY id
+    ON CONFLICT DO NOTHING RETURNING event_id
+)
+SELECT ARRAY(SELECT event_id FROM fresh) AS fresh,
+       ARRAY(SELECT DISTINCT aggregate_key FROM dead_letters
+             WHERE consumer = $2 AND blocks_key AND aggregate_key = ANY($3::text[])) AS held
+"""
+_BURY = """
+INSERT INTO dead_letters
+    (consumer, topic, partition, "offset", key, headers, body, fingerprint, event_id, aggregate_key, blocks_key, reason)
+SELECT $1, d.topic, d.partition, d.off, d.key, d.headers::jsonb, d.body, d.fingerprint, d.event_id, d.aggregate_key,
+       d.blocks_key, d.reason
+FROM unnest($2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::text[], $7::bytea[], $8::bytea[], $9::uuid[],
+            $10::text[], $11::boolean[], $12::text[])
+    WITH ORDINALITY
+    AS d(topic, partition, off, key, headers, body, fingerprint, event_id, aggregate_key, blocks_key, reason, n)
+ORDER BY d.n
+ON CONFLICT (consumer, topic, fingerprint) DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as the broker gave it; a header's value may be null or any bytes."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+    def text_headers(self) -> dict[str, str]:
+        """Raises InvalidFact for a header that is null or not UTF-8."""
+        try:
+            return {name: value.decode() for name, value in self.headers if value is not None}
+        except UnicodeDecodeError as malformed:
+            raise InvalidFact("a header is not UTF-8") from malformed
+
+    def fingerprint(self) -> bytes:
+        """The same for the same record delivered again, even by a broker that starts counting anew."""
+        parts = (
+            self.topic,
+            self.partition,
+            self.offset,
+            _base64(self.key),
+            _base64(self.value),
+            self.kept_headers(),
+        )
+        return hashlib.sha256(orjson.dumps(parts)).digest()
+
+    def kept_headers(self) -> list[tuple[str, str | None]]:
+        return [(name, _base64(value)) for name, value in self.headers]
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Why a record was not handled; `aggregate_key` is set where it holds that key's successors back."""
+
+    record: Record
+    reason: str
+    event_id: UUID | None = None
+    aggregate_key: str | None = None
+
+
+class Inbox:
+    """One service's inbox: `receive` takes batches of records and returns when they are handled, held or buried."""
+
+    def __init__(self, db: Database, handlers: Handlers) -> None:
+        self._db, self._handlers = db, handlers
+        self._consumer = handlers.consumer
+        self._types = {(fact.type, fact.version) for fact in handlers.by_fact}
+        self._run_of_failures = 0
+
+    async def receive(self, records: Sequence[Record]) -> None:
+        """Raises one of db.UNAVAILABLE or StopConsuming; then nothing of the batch is lost and its offset must stay."""
+        deliveries: dict[UUID, Delivery] = {}
+        unreadable: list[DeadLetter] = []
+        for record in records:
+            try:
+                delivery = self._parse(record)
+            except InvalidFact as invalid:
+                unreadable.append(DeadLetter(record, str(invalid)))
+            else:
+                if delivery is not None:
+                    deliveries.setdefault(delivery.id, delivery)
+        if unreadable:
+            async with self._db.transaction() as conn:
+                await self._bury(conn, unreadable)
+        if deliveries:
+            await transact(list(deliveries.values()), self._attempt, self._reject)
+
+    def _parse(self, record: Record) -> Delivery | None:
+        """The record's delivery, or None for a fact that this service does not act on. Raises InvalidFact."""
+        envelope = Envelope.from_headers(record.text_headers())
+        if (envelope.type, envelope.version) in FACTS and (
+            envelope.type,
+            envelope.version,
+        ) not in self._types:
+            return None
+        if record.value is None:
+            raise InvalidFact("the body is null")
+        fact = parse_fact(envelope, record.value)
+        handler = self._handlers.by_fact.get(type(fact))
+        if handler is None:
+            return None
+        cause = Cause(envelope.correlation_id, str(envelope.id))
+        return Delivery(envelope.id, fact.key, fact, handler, cause, record)
+
+    async def _attempt(self, deliveries: Sequence[Delivery]) -> None:
+        tx = Tx(self._consumer, datetime.now(UTC), deliveries[0].cause)
+        async with self._db.transaction() as conn:
+            fresh, held = await self._claim(conn, deliveries)
+            behind = HeldBehind("behind a dead letter of its key")
+            failed: list[tuple[Delivery, Exception]] = [(d, behind) for d in fresh if d.key in held]
+            live = [delivery for delivery in fresh if delivery.key not in held]
+            await load(conn, tx, keys_of(live))
+            failed += await run(tx, live)
+            self._stop_when_all_fails(live, failed)
+            await flush(conn, tx)
+            await self._bury(conn, [_dead(delivery, error) for delivery, error in failed])
+        telemetry.MESSAGES.labels(self._consumer).inc(len(live) - len(failed))
+        self._db.announce(delivery.key for delivery in live)
+
+    async def _claim(
+        self, conn: Connection, deliveries: Sequence[Delivery]
+    ) -> tuple[list[Delivery], set[str]]:
+        ids = sorted(delivery.id for delivery in deliveries)
+        row = await conn.fetchrow(_CLAIM, ids, self._consumer, sorted({d.key for d in deliveries}))
+        if row is None:
+            raise RuntimeError("the claim always answers one row")
+        fresh = set(row["fresh"])
+        return [delivery for delivery in deliveries if delivery.id in fresh], set(row["held"])
+
+    async def _reject(self, delivery: Delivery, error: Exception) -> None:
+        """The write of this one delivery fails: bury it, and remember that it was heard."""
+        async with self._db.transaction() as conn:
+            fresh, _ = await self._claim(conn, [delivery])
+            if fresh:
+                await self._bury(conn, [_dead(delivery, error)])
+        self._db.announce([delivery.key])
+
+    def _stop_when_all_fails(
+        self, live: Sequence[Delivery], failed: Sequence[tuple[Delivery, Exception]]
+    ) -> None:
+        faults = {id(delivery) for delivery, error in failed if not isinstance(error, HeldBehind)}
+        held = {id(delivery) for delivery, error in failed if isinstance(error, HeldBehind)}
+        for delivery in live:
+            if id(delivery) in faults:
+                self._run_of_failures += 1
+            elif id(delivery) not in held:
+                self._run_of_failures = 0
+            if self._run_of_failures >= MAX_RUN_OF_FAILURES:
+                raise StopConsuming(f"{self._run_of_failures} valid facts failed one after the other")
+
+    async def _bury(self, conn: Connection, letters: Iterable[DeadLetter]) -> None:
+        rows = [_row(letter) for letter in letters]
+        if not rows:
+            return
+        await conn.execute(_BURY, self._consumer, *map(list, zip(*rows, strict=True)))
+        for row in rows:
+            log.warning(
+                "dead letter", topic=row[0], partition=row[1], offset=row[2], key=row[8], reason=row[10]
+            )
+        telemetry.DEAD_LETTERS.labels(self._consumer).inc(len(rows))
+
+
+def _dead(delivery: Delivery, error: Exception) -> DeadLetter:
+    reason = str(error) if isinstance(error, HeldBehind) else f"{type(error).__name__}: {error}"
+    return DeadLetter(delivery.origin, reason, delivery.id, delivery.key)
+
+
+def _row(letter: DeadLetter) -> tuple[Any, ...]:
+    record = letter.record
+    return (
+        record.topic,
+        record.partition,
+        record.offset,
+        record.key,
+        orjson.dumps(record.kept_headers()).decode(),
+        record.value,
+        record.fingerprint(),
+        letter.event_id,
+        letter.aggregate_key,
+        letter.aggregate_key is not None,
+        letter.reason[:2000],
+    )
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()

@@ -1,0 +1,121 @@
+"""From the event log to the broker: one relay per service, rows in id order, each key's events never overtaking one another.
+
+A writer holds its aggregate's row lock before it inserts its event, so id order is commit order per key. The relay holds a
+session lock on a connection of its own and stops sending the moment that connection drops. An event is sent at least once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from shared import telemetry
+from shared.db import Connection, Database
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.2
+CHUNK = 500
+_RELAY_LOCK = 0x6F726465726D6573  # "ordermes": any constant, the database is the service's own
+_PENDING = """
+SELECT p.id, p.day, e.topic, e.key, e.headers, e.body
+FROM (SELECT id, day FROM outbox_pending ORDER BY id LIMIT $1) AS p JOIN event_log AS e USING (day, id)
+ORDER BY p.id
+"""
+_REPLAY = """
+INSERT INTO outbox_pending (id, day)
+SELECT id, day FROM event_log WHERE day >= $1::timestamptz::date AND (headers ->> 'ce_time')::timestamptz >= $1
+ON CONFLICT DO NOTHING
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    topic: str
+    key: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Publish = Callable[[Sequence[Outgoing]], Awaitable[None]]
+"""Sends all and returns when the broker has acknowledged every one; raises when any was not."""
+
+
+class Relay:
+    """Sends what is pending while it holds the service's relay lock; any number may run, one at a time sends."""
+
+    def __init__(self, db: Database, publish: Publish) -> None:
+        self._db, self._publish = db, publish
+        self._wake = asyncio.Event()
+        self._pause = POLL_SECONDS
+        self.leading = False
+        db.committed.append(lambda _: self._wake.set())
+
+    async def run(self) -> None:
+        """Until cancelled. A lost database or broker is waited for, with a growing pause (0.2 s to 5 s)."""
+        while True:
+            try:
+                await self._lead()
+            except Exception as error:  # noqa: BLE001 - the relay outlives whatever the broker or the database raise
+                log.warning(
+                    "relay interrupted", reason=f"{type(error).__name__}: {error}", retry_in=self._pause
+                )
+            await asyncio.sleep(self._pause)
+            self._pause = min(self._pause * 2, 5)
+
+    async def _lead(self) -> None:
+        conn = await self._db.direct()
+        try:
+            while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _RELAY_LOCK):
+                await asyncio.sleep(1)
+            self.leading = True
+            while not conn.is_closed():
+                self._wake.clear()
+                if await self._send_chunk(conn) < CHUNK:
+                    await _wait(self._wake, POLL_SECONDS)
+        finally:
+            self.leading = False
+            await asyncio.shield(conn.close())
+
+    async def _send_chunk(self, conn: Connection) -> int:
+        rows = await conn.fetch(_PENDING, CHUNK)
+        waves = _waves(
+            [(row["id"], Outgoing(row["topic"], row["key"], row["headers"], row["body"])) for row in rows]
+        )
+        for wave in waves:
+            await self._publish([outgoing for _, outgoing in wave])
+            await conn.execute(
+                "DELETE FROM outbox_pending WHERE id = ANY($1::bigint[])", [n for n, _ in wave]
+            )
+        self._pause = POLL_SECONDS
+        telemetry.RELAYED.inc(len(rows))
+        return len(rows)
+
+
+def _waves(rows: Sequence[tuple[int, Outgoing]]) -> list[list[tuple[int, Outgoing]]]:
+    """Rows sent together: a key's second event goes in the second wave, so that no failure lets it overtake the first."""
+    waves: list[list[tuple[int, Outgoing]]] = []
+    seen: dict[str, int] = {}
+    for row in rows:
+        n = seen[row[1].key] = seen.get(row[1].key, -1) + 1
+        if n == len(waves):
+            waves.append([])
+        waves[n].append(row)
+    return waves
+
+
+async def replay(db: Database, since: datetime) -> int:
+    """Mark everything said since `since` (UTC) as pending again; the one relay sends it in order. Answers how many."""
+    async with db.connection() as conn:
+        done = await conn.execute(_REPLAY, since)
+    return int(done.rpartition(" ")[2])
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass

@@ -1,0 +1,44 @@
+"""What every service can be told from its environment. The only modules that read the environment are named settings.py."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Issuer(BaseModel):
+    """Whose tokens we believe: `jwks_url` has the keys, `audience` must be among the token's audiences."""
+
+    model_config = ConfigDict(frozen=True)
+
+    issuer: str
+    jwks_url: str
+    audience: str = "ordermesh"
+    role_claim: str = "role"
+
+
+class HttpSettings(BaseSettings):
+    """Where a process listens (loopback unless configured), whom it believes and how it logs."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+    auth_issuers: tuple[Issuer, ...] = ()
+
+
+class ServiceSettings(HttpSettings):
+    """A service with a database and a place on the bus. Times in seconds, retention in days."""
+
+    database_url: SecretStr
+    database_pool_size: Annotated[int, Field(ge=2, le=200)] = 8
+    kafka_url: str
+    kafka_idempotence: bool = True
+    kafka_fetch_max_wait_ms: Annotated[int, Field(ge=1, le=30_000)] = 500
+    event_log_retention_days: Annotated[int, Field(ge=7)] = 14
+    inbox_retention_days: Annotated[int, Field(ge=30)] = 30
+    graceful_timeout: float = 15.0
+    outcome_wait: Annotated[float, Field(ge=0, le=30)] = 5.0
+    """How long a mutation waits for other services' outcomes; the gateway's timeout must be longer."""
