@@ -49,7 +49,7 @@ class Bus:
             graceful_timeout=settings.graceful_timeout,
             ack_policy=AckPolicy.MANUAL,
             apply_types=False,
-            logger=logging.getLogger("faststream"),
+            logger=_broker_log(),
         )
         self._resuming: asyncio.Task[None] | None = None
         self.stopped_because: str | None = None
@@ -147,7 +147,16 @@ class Bus:
             return
 
 
-async def create_topics(kafka_url: str, topics: Sequence[Topic] = TOPICS) -> None:
+def _broker_log() -> logging.Logger:
+    """The library's own logger brings a handler and a format; ours goes where all lines go. Its warnings are about style."""
+    logger = logging.getLogger("shared.broker")
+    logger.setLevel(logging.ERROR)
+    return logger
+
+
+async def create_topics(
+    kafka_url: str, topics: Sequence[Topic] = TOPICS, *, replication_factor: int = 1
+) -> None:
     """Create what is missing, with the declared partitions and retention. Raises KafkaError when the broker refuses."""
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_url)
     await admin.start()
@@ -156,7 +165,7 @@ async def create_topics(kafka_url: str, topics: Sequence[Topic] = TOPICS) -> Non
         missing = [topic for topic in topics if topic.name not in existing]
         if not missing:
             return
-        answer = await admin.create_topics([_new_topic(topic) for topic in missing])
+        answer = await admin.create_topics([_new_topic(topic, replication_factor) for topic in missing])
         for name, code, *_ in answer.topic_errors:
             if code not in {0, _TOPIC_EXISTS}:
                 raise for_code(code)(f"topic {name}")
@@ -164,9 +173,10 @@ async def create_topics(kafka_url: str, topics: Sequence[Topic] = TOPICS) -> Non
         await admin.close()
 
 
-def _new_topic(topic: Topic) -> NewTopic:
+def _new_topic(topic: Topic, replication_factor: int) -> NewTopic:
     retention_ms = str(topic.retention_days * 86_400_000)
-    return NewTopic(topic.name, topic.partitions, -1, topic_configs={"retention.ms": retention_ms})
+    configs = {"retention.ms": retention_ms}
+    return NewTopic(topic.name, topic.partitions, replication_factor, topic_configs=configs)
 
 
 def _record(record: "ConsumerRecord[bytes | None, bytes | None]") -> Record:

@@ -4,11 +4,12 @@ Order of locks, everywhere: inbox or job rows, then aggregates by table name and
 mutations take them in this order, so they wait for one another but never in a circle.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from collections.abc import Mapping as Dict
 from typing import Any
 
 import orjson
+from sqlalchemy import Table
 
 from shared.db import Connection
 from shared.mapping import Mapping, arrays, insert_sql, update_sql
@@ -58,6 +59,9 @@ async def flush(conn: Connection, tx: Tx) -> None:
             columns = tuple(rows[0])
             values = arrays(table, columns, ([row[name] for name in columns] for row in rows))
             await conn.execute(insert_sql(table, columns), *values)
+    for table, rows in sorted(tx.upserted.items(), key=lambda item: item[0].name):
+        if rows:
+            await _upsert(conn, table, rows)
     await _say(conn, tx)
     await _request(conn, tx)
 
@@ -87,6 +91,16 @@ async def _add(conn: Connection, mapping: Mapping[Any], entities: Iterable[Any])
         await conn.execute(
             insert_sql(mapping.table, mapping.columns), *arrays(mapping.table, mapping.columns, rows)
         )
+
+
+async def _upsert(conn: Connection, table: Table, rows: Sequence[Dict[str, Any]]) -> None:
+    """In key order, so that two batches wait for one another and never in a circle; of equal keys the last row wins."""
+    key = next(iter(table.primary_key.columns)).name
+    newest = {str(row[key]): row for row in rows}
+    columns = tuple(rows[0])
+    values = arrays(table, columns, ([newest[k][name] for name in columns] for k in sorted(newest)))
+    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name != key)
+    await conn.execute(insert_sql(table, columns, f'ON CONFLICT ("{key}") DO UPDATE SET {changes}'), *values)
 
 
 async def _say(conn: Connection, tx: Tx) -> None:

@@ -88,11 +88,12 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """How one kind of provider call is made and recorded; `many` jobs at most go into one call."""
+    """How one kind of provider call is made and recorded: `many` jobs at most in one call, `every` seconds at least between two."""
 
     call: Callable[[Sequence[Job]], Awaitable[Sequence[Any]]]
     record: Handler[Recorded]
     many: int
+    every: float
 
 
 class Jobs:
@@ -132,13 +133,17 @@ class Jobs:
         record: Callable[[Job, Outcome, Tx], Awaitable[None]],
         *loads: Mapping[Any],
         many: int,
+        every: float = 0,
     ) -> None:
-        """Like `call`, for a provider that takes several at once: one outcome per job, in order."""
+        """Like `call`, for a provider that takes several at once: one outcome per job, in order.
+
+        `every` is for one that limits its callers: the seconds between the beginnings of two calls, in each process.
+        """
 
         async def handle(recorded: Recorded, tx: Tx) -> None:
             await record(recorded.job, recorded.outcome, tx)
 
-        self.calls[kind] = Call(make, Handler(handle, loads), many)
+        self.calls[kind] = Call(make, Handler(handle, loads), many, every)
 
 
 async def store(
@@ -159,6 +164,7 @@ class Worker:
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
         self._running: set[asyncio.Task[None]] = set()
+        self._not_before: dict[str, float] = {}
         db.committed.append(lambda _: self._wake.set())
 
     async def run(self) -> None:
@@ -222,13 +228,16 @@ class Worker:
 
     async def _start_calls(self, kind: str) -> int:
         call, token = self._jobs.calls[kind], uuid4()
-        if self._slots.locked():
+        now = asyncio.get_running_loop().time()
+        if self._slots.locked() or now < self._not_before.get(kind, 0):
             return 0
-        limit = call.many if call.many > 1 else CALLS_AT_ONCE - len(self._running)
+        limit = call.many if call.many > 1 or call.every else CALLS_AT_ONCE - len(self._running)
         async with self._db.connection() as conn:
             claimed = [
                 Job.of(row) for row in await conn.fetch(_CLAIM, token, LEASE_SECONDS, kind, max(limit, 1))
             ]
+        if claimed and call.every:
+            self._not_before[kind] = now + call.every
         for first in range(0, len(claimed), call.many):
             await self._slots.acquire()
             task = asyncio.create_task(self._make(call, claimed[first : first + call.many], token))

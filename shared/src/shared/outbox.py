@@ -47,7 +47,7 @@ class Relay:
     """Sends what is pending while it holds the service's relay lock; any number may run, one at a time sends."""
 
     def __init__(self, db: Database, publish: Publish) -> None:
-        self._db, self._publish = db, publish
+        self._db, self.publish = db, publish
         self._wake = asyncio.Event()
         self._pause = POLL_SECONDS
         self.leading = False
@@ -85,7 +85,7 @@ class Relay:
             [(row["id"], Outgoing(row["topic"], row["key"], row["headers"], row["body"])) for row in rows]
         )
         for wave in waves:
-            await self._publish([outgoing for _, outgoing in wave])
+            await self.publish([outgoing for _, outgoing in wave])
             await conn.execute(
                 "DELETE FROM outbox_pending WHERE id = ANY($1::bigint[])", [n for n, _ in wave]
             )

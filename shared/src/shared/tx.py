@@ -75,12 +75,13 @@ class Loaded:
 
 
 class Tx:
-    """The only pen: `get`, `find`, `all`, `save`, `add`, `insert`, `emit`, `request`. `now` is UTC and the same for the batch."""
+    """The only pen: `get`, `find`, `all`, `save`, `add`, `insert`, `upsert`, `emit`, `request`. `now` is UTC and the same for the batch."""
 
     def __init__(self, source: str, now: datetime, cause: Cause) -> None:
         self.source, self.now, self.cause = source, now, cause
         self.loaded: dict[Mapping[Any], Loaded] = {}
         self.inserted: dict[Table, list[dict[str, Any]]] = {}
+        self.upserted: dict[Table, list[dict[str, Any]]] = {}
         self.said: list[Said] = []
         self.requested: list[Requested] = []
         self.locked: set[str] = set()
@@ -129,6 +130,12 @@ class Tx:
     def insert(self, table: Table, **row: Any) -> None:
         """A row that is only ever appended: a timeline entry, a log line."""
         rows = self.inserted.setdefault(table, [])
+        rows.append(row)
+        self._undo.append(rows.pop)
+
+    def upsert(self, table: Table, **row: Any) -> None:
+        """A row known by its primary key whose newest state wins, whatever it was before: no lock, no version."""
+        rows = self.upserted.setdefault(table, [])
         rows.append(row)
         self._undo.append(rows.pop)
 

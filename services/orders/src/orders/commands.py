@@ -1,0 +1,263 @@
+"""What people ask of an order. Each command loads under lock, asks the status table, saves and says; refusals are typed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from shared.auth import Principal, Role
+from shared.contracts import orders as facts
+from shared.errors import Code, Refusal
+from shared.tx import Tx
+
+from orders import deadlines
+from orders.domain import (
+    Act,
+    Decision,
+    Line,
+    Order,
+    OrderType,
+    PaymentStatus,
+    decide,
+    derive,
+)
+from orders.handlers import settle
+from orders.reactions import all_delivered
+from orders.status import Command, OrderStatus, next_statuses
+from orders.store import ORDERS
+from orders.tables import customers, timeline
+
+MAX_LINES = 100
+MAX_QUANTITY = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    id: UUID
+    issuer: str | None
+    subject: str | None
+    name: str
+    email: str | None
+    phone: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """An order to be: everything is priced and checked, nothing is written yet."""
+
+    number: str
+    customer: Customer
+    lines: tuple[Line, ...]
+    currency: str
+    shipping: int
+    delivery_speed: str
+    shipping_address: dict[str, Any]
+    billing_address: dict[str, Any]
+    unpaid_expiry: timedelta
+
+
+def priced(wanted: Sequence[tuple[str, int]], skus: dict[str, Any], currency: str) -> tuple[Line, ...]:
+    """The lines at the catalogue's prices. Raises Refusal: SKU_NOT_FOUND, SKU_UNAVAILABLE, BAD_INPUT."""
+    if not 1 <= len(wanted) <= MAX_LINES:
+        raise Refusal(Code.BAD_INPUT, f"An order has 1 to {MAX_LINES} items")
+    if len({sku for sku, _ in wanted}) != len(wanted):
+        raise Refusal(Code.BAD_INPUT, "A SKU is listed twice: add its quantities up")
+    lines = []
+    for number, (sku_id, quantity) in enumerate(wanted, 1):
+        sku = skus.get(sku_id)
+        if sku is None:
+            raise Refusal(Code.SKU_NOT_FOUND, f"There is no SKU {sku_id}", sku=sku_id)
+        if not sku.available:
+            raise Refusal(Code.SKU_UNAVAILABLE, f"{sku.name} is not for sale now", sku=sku_id)
+        if sku.currency != currency:
+            raise Refusal(
+                Code.BAD_INPUT, f"{sku.name} is sold in {sku.currency}, this order is in {currency}"
+            )
+        if not 1 <= quantity <= MAX_QUANTITY:
+            raise Refusal(Code.BAD_INPUT, f"A quantity is 1 to {MAX_QUANTITY}", sku=sku_id)
+        lines.append(
+            Line(
+                number,
+                sku_id,
+                sku.product_id,
+                sku.name,
+                quantity,
+                sku.price,
+                sku.shipping_price,
+                sku.weight_grams,
+            )
+        )
+    return tuple(lines)
+
+
+async def place(placing: Placing, actor: str, tx: Tx) -> str:
+    """The new order's id."""
+    order = _placed(placing, tx.new_id(), tx.now)
+    tx.add(ORDERS, order)
+    who = placing.customer
+    tx.upsert(
+        customers,
+        id=who.id,
+        issuer=who.issuer,
+        subject=who.subject,
+        name=who.name,
+        email=who.email,
+        phone=who.phone,
+        updated_at=tx.now,
+    )
+    tx.insert(
+        timeline,
+        id=tx.new_id(),
+        order_id=order.id,
+        at=tx.now,
+        actor=actor,
+        what="placed",
+        from_status=order.status,
+        to_status=order.status,
+        why="",
+    )
+    tx.emit(_order_placed(order, placing))
+    tx.request(deadlines.UNPAID, order.id, due_at=tx.now + placing.unpaid_expiry)
+    return str(order.id)
+
+
+async def cancel(order_id: str, principal: Principal, reason: str, tx: Tx) -> str:
+    """Raises Refusal ORDER_NOT_FOUND or NOT_CANCELLABLE. A paid order's refund is on its way when this answers."""
+    order = _mine(order_id, principal, tx)
+    if order.status is OrderStatus.PROCESSING and not order.is_cancellable:
+        raise Refusal(Code.NOT_CANCELLABLE, "A part of it has been shipped")
+    decision = decide(order, Command.CANCEL, Act(tx.now, actor_of(principal), reason))
+    _refuse(decision, Code.NOT_CANCELLABLE)
+    settle(tx, decision)
+    return order_id
+
+
+async def mark_delivered(order_id: str, principal: Principal, tx: Tx) -> str:
+    """Raises Refusal ORDER_NOT_FOUND or INVALID_TRANSITION."""
+    order, act = _mine(order_id, principal, tx), Act(tx.now, actor_of(principal))
+    decision = decide(order, Command.MARK_DELIVERED, act)
+    _refuse(decision, Code.INVALID_TRANSITION)
+    settle(tx, decision.then(all_delivered(decision.order, act)) if decision.entries else decision)
+    return order_id
+
+
+async def refund(order_id: str, amount: int | None, reason: str, principal: Principal, tx: Tx) -> str:
+    """`amount` in minor units, default all that is left.
+
+    Raises Refusal ORDER_NOT_FOUND, NOT_REFUNDABLE, REFUND_EXCEEDS_CAPTURED or BAD_INPUT.
+    """
+    order = _mine(order_id, principal, tx)
+    if amount is not None and amount <= 0:
+        raise Refusal(Code.BAD_INPUT, "A refund is more than nothing")
+    decision = decide(order, Command.REFUND, Act(tx.now, actor_of(principal), reason, amount))
+    _refuse(decision, Code.NOT_REFUNDABLE)
+    if order.refundable == 0:
+        raise Refusal(Code.NOT_REFUNDABLE, "Everything captured was refunded, or is being refunded")
+    if amount is not None and amount > order.refundable:
+        raise Refusal(
+            Code.REFUND_EXCEEDS_CAPTURED,
+            "That is more than what is left to refund",
+            refundable=order.refundable,
+            currency=order.currency,
+        )
+    settle(tx, derive(order, decision, Act(tx.now, actor_of(principal), reason)))
+    return order_id
+
+
+def actor_of(principal: Principal) -> str:
+    return f"{principal.role}:{principal.subject}"
+
+
+def not_found() -> Refusal:
+    return Refusal(Code.ORDER_NOT_FOUND, "Order not found")
+
+
+def _mine(order_id: str, principal: Principal, tx: Tx) -> Order:
+    """The locked order, if the caller may act on it; otherwise it is as good as not there."""
+    order = tx.find(ORDERS, order_id)
+    if order is None:
+        raise not_found()
+    owns = {
+        Role.STAFF: True,
+        Role.SHOPPER: order.customer_id == principal.customer_id,
+        Role.PARTNER: order.partner_id is not None and order.partner_id == principal.partner_id,
+    }
+    if not owns.get(principal.role, False):
+        raise not_found()
+    return order
+
+
+def _refuse(decision: Decision, code: Code) -> None:
+    if decision.refused is not None:
+        allowed = [str(status) for status in next_statuses(decision.order.status)]
+        raise Refusal(
+            code,
+            f"Not possible: {decision.refused}",
+            status=str(decision.order.status),
+            allowed=allowed,
+        )
+
+
+def _placed(placing: Placing, order_id: UUID, now: datetime) -> Order:
+    subtotal = sum(line.quantity * line.unit_price for line in placing.lines)
+    order = Order(
+        id=order_id,
+        version=1,
+        order_number=placing.number,
+        customer_id=placing.customer.id,
+        partner_id=None,
+        status=OrderStatus.PENDING,
+        payment_status=PaymentStatus.PENDING,
+        order_type=OrderType.REGULAR,
+        currency=placing.currency,
+        lines=placing.lines,
+        shipments=(),
+        refunds=(),
+        shipping_address=placing.shipping_address,
+        billing_address=placing.billing_address,
+        subtotal=subtotal,
+        shipping=placing.shipping,
+        tax=0,
+        discount=0,
+        platform_fee=0,
+        stripe_fee=0,
+        total=0,
+        captured=0,
+        refunded=0,
+        payment_method="stripe",
+        created_at=now,
+        updated_at=now,
+        flat_rate_charged=placing.shipping,
+        used_flat_rate=True,
+        delivery_speed_selected=placing.delivery_speed,
+    )
+    return replace(order, total=order.site_owner_amount + order.platform_fee)
+
+
+def _order_placed(order: Order, placing: Placing) -> facts.OrderPlaced:
+    who = placing.customer
+    return facts.OrderPlaced(
+        order_id=order.id,
+        order_number=order.order_number,
+        customer_id=order.customer_id,
+        partner_id=order.partner_id,
+        currency=order.currency,
+        placed_at=order.created_at,
+        lines=tuple(
+            facts.Line(
+                line=line.line,
+                sku_id=line.sku_id,
+                product_id=line.product_id,
+                name=line.name,
+                quantity=line.quantity,
+                unit_price=line.unit_price,
+                weight_grams=line.weight_grams,
+            )
+            for line in order.lines
+        ),
+        total=order.total,
+        payment_method=order.payment_method,
+        contact=facts.Contact(name=who.name, email=who.email, phone=who.phone),
+        shipping_address=facts.Address(**order.shipping_address),
+    )

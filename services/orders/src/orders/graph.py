@@ -1,0 +1,283 @@
+"""The storefront graph's types, named and typed as seed A has them. Amounts are Floats with exact cents, times ISO 8601 UTC."""
+
+from datetime import UTC, datetime
+from typing import Any, Self
+from uuid import UUID
+
+import strawberry
+from shared.contracts.money import to_major
+from shared.graphql import Info
+
+from orders import store
+from orders.domain import Line, Order, OrderType, PaymentStatus
+from orders.status import OrderStatus, next_statuses
+
+strawberry.enum(OrderStatus, description="What stage of its life an order is in.")
+strawberry.enum(PaymentStatus, description="How far the money has come.")
+strawberry.enum(OrderType)
+
+
+@strawberry.type(name="Address")
+class AddressNode:
+    street: str
+    street2: str | None
+    city: str
+    state: str
+    zip_code: str
+    country: str
+    name: str | None
+    phone: str | None
+
+    @classmethod
+    def of(cls, raw: dict[str, Any]) -> Self:
+        values: dict[str, Any] = {name: raw.get(name) for name in cls.__annotations__}
+        return cls(**values)
+
+
+@strawberry.type(name="OrderItem")
+class OrderItemNode:
+    id: strawberry.ID
+    product_id: str
+    product_name: str
+    product_sku: str | None
+    quantity: int
+    price: float
+    subtotal: float
+
+    @classmethod
+    def of(cls, order: Order, line: Line) -> Self:
+        return cls(
+            id=strawberry.ID(f"{order.id}:{line.line}"),
+            product_id=line.product_id,
+            product_name=line.name,
+            product_sku=line.sku_id,
+            quantity=line.quantity,
+            price=to_major(line.unit_price, order.currency),
+            subtotal=to_major(line.quantity * line.unit_price, order.currency),
+        )
+
+
+@strawberry.type(name="User")
+class UserNode:
+    id: strawberry.ID
+    first_name: str | None
+    last_name: str | None
+    email: str | None
+    phone: str | None
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        first, _, last = row.name.partition(" ")
+        return cls(
+            id=strawberry.ID(str(row.id)),
+            first_name=first or None,
+            last_name=last or None,
+            email=row.email,
+            phone=row.phone,
+        )
+
+
+@strawberry.type(description="Who did what to the order, when and why.")
+class TimelineEntry:
+    at: str
+    actor: str
+    what: str
+    from_status: OrderStatus
+    to_status: OrderStatus
+    why: str
+
+    @classmethod
+    def of(cls, row: Any, *, for_staff: bool) -> Self:
+        """A shopper learns the role that acted, not the person."""
+        return cls(
+            at=_iso(row.at),
+            actor=row.actor if for_staff else row.actor.partition(":")[0],
+            what=row.what,
+            from_status=OrderStatus(row.from_status),
+            to_status=OrderStatus(row.to_status),
+            why=row.why,
+        )
+
+
+@strawberry.federation.type(name="Order", keys=["id"])
+class OrderNode:
+    id: strawberry.ID
+    order_number: str
+    customer_id: str
+    status: OrderStatus
+    payment_status: PaymentStatus
+    items: list[OrderItemNode]
+    shipping_address: AddressNode
+    billing_address: AddressNode
+    currency: str
+    subtotal: float
+    shipping: float
+    tax: float
+    discount: float
+    platform_fee: float
+    stripe_fee: float
+    total: float
+    payment_method: str
+    payment_intent_id: str | None
+    tracking: str | None
+    tracking_url: str | None
+    shipping_carrier: str | None
+    shipping_service: str | None
+    shippo_label_url: str | None
+    order_type: OrderType
+    pre_order_items: list[OrderItemNode] | None
+    estimated_fulfillment_date: str | None
+    flat_rate_charged: float | None
+    actual_shipping_cost: float | None
+    used_flat_rate: bool
+    delivery_speed_selected: str | None
+    delivery_deadline: str | None
+    shipped_at: str | None
+    delivered_at: str | None
+    cancelled_at: str | None
+    notes: str | None
+    created_at: str
+    updated_at: str
+    item_count: int
+    is_shippable: bool
+    is_cancellable: bool
+    is_refundable: bool
+    is_pre_order: bool
+    shipping_margin: float | None
+    site_owner_amount: float
+    next_statuses: list[OrderStatus]
+
+    @strawberry.field
+    async def customer(self, info: Info) -> UserNode | None:
+        context = info.context
+
+        async def load(ids: list[Any]) -> list[UserNode | None]:
+            rows = await store.customers_by_id(context.service.db, ids)
+            return [UserNode.of(rows[key]) if key in rows else None for key in ids]
+
+        found: UserNode | None = await context.loader("customers", load).load(_uuid(self.customer_id))
+        return found
+
+    @strawberry.field(description="Oldest first, 200 entries at most.")
+    async def timeline(self, info: Info) -> list[TimelineEntry]:
+        context = info.context
+        for_staff = context.principal.is_staff
+
+        async def load(ids: list[Any]) -> list[list[TimelineEntry]]:
+            rows = await store.timelines(context.service.db, ids)
+            return [[TimelineEntry.of(row, for_staff=for_staff) for row in rows[key]] for key in ids]
+
+        entries: list[TimelineEntry] = await context.loader("timelines", load).load(_uuid(self.id))
+        return entries
+
+    @classmethod
+    async def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:  # noqa: A002 - the key's name
+        order = await load_order(info, str(id))
+        return cls.of(order, for_staff=info.context.principal.is_staff) if order else None
+
+    @classmethod
+    def of(cls, order: Order, *, for_staff: bool) -> Self:
+        """What only staff may know (fees, label, margin, notes) is empty for others."""
+        return cls(
+            **_identity(order), **_money(order, for_staff=for_staff), **_shipping(order, for_staff=for_staff)
+        )
+
+
+def _identity(order: Order) -> dict[str, Any]:
+    items = [OrderItemNode.of(order, line) for line in order.lines]
+    return {
+        "id": strawberry.ID(str(order.id)),
+        "order_number": order.order_number,
+        "customer_id": str(order.customer_id),
+        "status": order.status,
+        "payment_status": order.payment_status,
+        "items": items,
+        "pre_order_items": None,
+        "item_count": sum(line.quantity for line in order.lines),
+        "order_type": order.order_type,
+        "is_pre_order": order.order_type is OrderType.PRE_ORDER,
+        "is_shippable": order.is_shippable,
+        "is_cancellable": order.is_cancellable,
+        "is_refundable": order.is_refundable,
+        "next_statuses": list(next_statuses(order.status)),
+        "payment_method": order.payment_method,
+        "payment_intent_id": order.payment_intent_id,
+        "created_at": _iso(order.created_at),
+        "updated_at": _iso(order.updated_at),
+        "cancelled_at": _maybe_iso(order.cancelled_at),
+    }
+
+
+def _money(order: Order, *, for_staff: bool) -> dict[str, Any]:
+    currency = order.currency
+    margin = None
+    if for_staff and order.flat_rate_charged is not None and order.actual_shipping_cost is not None:
+        margin = to_major(order.flat_rate_charged - order.actual_shipping_cost, currency)
+    return {
+        "currency": currency,
+        "subtotal": to_major(order.subtotal, currency),
+        "shipping": to_major(order.shipping, currency),
+        "tax": to_major(order.tax, currency),
+        "discount": to_major(order.discount, currency),
+        "platform_fee": to_major(order.platform_fee, currency),
+        "stripe_fee": to_major(order.stripe_fee if for_staff else 0, currency),
+        "total": to_major(order.total, currency),
+        "flat_rate_charged": _maybe_major(order.flat_rate_charged, currency),
+        "actual_shipping_cost": _maybe_major(order.actual_shipping_cost, currency) if for_staff else None,
+        "shipping_margin": margin,
+        "site_owner_amount": to_major(order.site_owner_amount, currency),
+    }
+
+
+def _shipping(order: Order, *, for_staff: bool) -> dict[str, Any]:
+    return {
+        "shipping_address": AddressNode.of(order.shipping_address),
+        "billing_address": AddressNode.of(order.billing_address),
+        "tracking": order.tracking,
+        "tracking_url": order.tracking_url,
+        "shipping_carrier": order.shipping_carrier,
+        "shipping_service": order.shipping_service,
+        "shippo_label_url": order.shippo_label_url if for_staff else None,
+        "estimated_fulfillment_date": _maybe_iso(order.estimated_fulfillment_date),
+        "used_flat_rate": order.used_flat_rate,
+        "delivery_speed_selected": order.delivery_speed_selected,
+        "delivery_deadline": _maybe_iso(order.delivery_deadline),
+        "shipped_at": _maybe_iso(order.shipped_at),
+        "delivered_at": _maybe_iso(order.delivered_at),
+        "notes": order.notes if for_staff else None,
+    }
+
+
+async def load_order(info: Info, order_id: str) -> Order | None:
+    """The order, if the caller may see it; many of one request are one query."""
+    context = info.context
+
+    async def load(ids: list[Any]) -> list[Order | None]:
+        found = await store.orders_by_id(context.service.db, context.principal, ids)
+        return [found.get(key) for key in ids]
+
+    key = _uuid(order_id)
+    if key is None:
+        return None
+    order: Order | None = await context.loader("orders", load).load(key)
+    return order
+
+
+def _uuid(value: str) -> UUID | None:
+    """An id that is no UUID names nothing of ours: the same as an unknown one."""
+    try:
+        return UUID(value)
+    except ValueError:
+        return None
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _maybe_iso(at: datetime | None) -> str | None:
+    return None if at is None else _iso(at)
+
+
+def _maybe_major(minor: int | None, currency: str) -> float | None:
+    return None if minor is None else to_major(minor, currency)

@@ -1,0 +1,127 @@
+"""What orders does about the facts it hears: load, decide, save, say."""
+
+from shared.contracts import catalog, payments, shipping
+from shared.handlers import Handlers
+from shared.tx import Tx
+
+from orders import reactions
+from orders.domain import Act, Decision, Order, Stage
+from orders.reactions import Tracking
+from orders.store import ORDERS
+from orders.tables import skus, timeline
+
+handlers = Handlers("orders")
+
+
+def settle(tx: Tx, decision: Decision) -> None:
+    """Write a decision down: the order, its timeline, its facts."""
+    tx.save(ORDERS, decision.order)
+    for entry in decision.entries:
+        tx.insert(
+            timeline,
+            id=tx.new_id(),
+            order_id=decision.order.id,
+            at=entry.at,
+            actor=entry.actor,
+            what=entry.what,
+            from_status=entry.from_status,
+            to_status=entry.to_status,
+            why=entry.why,
+        )
+    tx.emit(*decision.facts)
+
+
+def _lines(fact: shipping.ShipmentFact) -> dict[int, int]:
+    return {part.line: part.quantity for part in fact.lines}
+
+
+def _reached(
+    order: Order, fact: shipping.ShipmentFact, stage: Stage, act: Act, tracking: Tracking | None = None
+) -> Decision:
+    return reactions.shipment_reached(order, fact.shipment_id, stage, _lines(fact), act, tracking=tracking)
+
+
+@handlers.on(catalog.SkuListed)
+async def on_sku_listed(fact: catalog.SkuListed, tx: Tx) -> None:
+    listed = fact.model_dump(exclude={"sku_id"})
+    tx.upsert(skus, id=fact.sku_id, **listed, updated_at=tx.now)
+
+
+@handlers.on(payments.PaymentReady, ORDERS)
+async def on_payment_ready(fact: payments.PaymentReady, tx: Tx) -> None:
+    order = tx.get(ORDERS, fact.order_id)
+    settle(tx, reactions.payment_ready(order, fact.payment_intent_id, Act(tx.now, "payments")))
+
+
+@handlers.on(payments.PaymentCaptured, ORDERS)
+async def on_payment_captured(fact: payments.PaymentCaptured, tx: Tx) -> None:
+    order, act = tx.get(ORDERS, fact.order_id), Act(tx.now, "payments", "paid")
+    settle(tx, reactions.payment_captured(order, fact.amount, fact.payment_intent_id, act))
+
+
+@handlers.on(payments.PaymentFailed, ORDERS)
+async def on_payment_failed(fact: payments.PaymentFailed, tx: Tx) -> None:
+    order = tx.get(ORDERS, fact.order_id)
+    settle(tx, reactions.payment_failed(order, fact.code, Act(tx.now, "payments")))
+
+
+@handlers.on(payments.PaymentFeeRecorded, ORDERS)
+async def on_payment_fee_recorded(fact: payments.PaymentFeeRecorded, tx: Tx) -> None:
+    order = tx.get(ORDERS, fact.order_id)
+    settle(tx, reactions.fee_recorded(order, fact.amount, Act(tx.now, "payments")))
+
+
+@handlers.on(payments.PaymentRefunded, ORDERS)
+async def on_payment_refunded(fact: payments.PaymentRefunded, tx: Tx) -> None:
+    order = tx.get(ORDERS, fact.order_id)
+    settle(tx, reactions.refunded(order, fact.refund_id, fact.amount, Act(tx.now, "payments")))
+
+
+@handlers.on(payments.PaymentRefundFailed, ORDERS)
+async def on_payment_refund_failed(fact: payments.PaymentRefundFailed, tx: Tx) -> None:
+    order, act = tx.get(ORDERS, fact.order_id), Act(tx.now, "payments", fact.reason)
+    settle(tx, reactions.refund_failed(order, fact.refund_id, act))
+
+
+@handlers.on(shipping.ShipmentPrepared, ORDERS)
+async def on_shipment_prepared(fact: shipping.ShipmentPrepared, tx: Tx) -> None:
+    order = tx.get(ORDERS, fact.order_id)
+    settle(tx, _reached(order, fact, Stage.PREPARED, Act(tx.now, "shipping")))
+
+
+@handlers.on(shipping.ShipmentLabelled, ORDERS)
+async def on_shipment_labelled(fact: shipping.ShipmentLabelled, tx: Tx) -> None:
+    decision = _reached(tx.get(ORDERS, fact.order_id), fact, Stage.LABELLED, Act(tx.now, "shipping"))
+    costed = reactions.label_bought(decision.order, fact.shipment_id, fact.cost, fact.service, fact.label_url)
+    settle(tx, decision.then(Decision(costed)))
+
+
+@handlers.on(shipping.ShipmentVoided, ORDERS)
+async def on_shipment_voided(fact: shipping.ShipmentVoided, tx: Tx) -> None:
+    decision = _reached(tx.get(ORDERS, fact.order_id), fact, Stage.VOIDED, Act(tx.now, "shipping"))
+    settle(tx, decision.then(Decision(reactions.label_refunded(decision.order, fact.shipment_id))))
+
+
+@handlers.on(shipping.ShipmentDispatched, ORDERS)
+async def on_shipment_dispatched(fact: shipping.ShipmentDispatched, tx: Tx) -> None:
+    tracking = Tracking(fact.carrier, fact.tracking_number, fact.tracking_url)
+    order, act = tx.get(ORDERS, fact.order_id), Act(tx.now, "shipping")
+    settle(tx, _reached(order, fact, Stage.DISPATCHED, act, tracking))
+
+
+@handlers.on(shipping.ShipmentDelivered, ORDERS)
+async def on_shipment_delivered(fact: shipping.ShipmentDelivered, tx: Tx) -> None:
+    order = tx.get(ORDERS, fact.order_id)
+    settle(tx, _reached(order, fact, Stage.DELIVERED, Act(tx.now, "shipping")))
+
+
+@handlers.on(shipping.ShipmentReturned, ORDERS)
+async def on_shipment_returned(fact: shipping.ShipmentReturned, tx: Tx) -> None:
+    order = tx.get(ORDERS, fact.order_id)
+    settle(tx, _reached(order, fact, Stage.RETURNED, Act(tx.now, "shipping")))
+
+
+@handlers.on(shipping.ShipmentFailed, ORDERS)
+async def on_shipment_failed(fact: shipping.ShipmentFailed, tx: Tx) -> None:
+    order, act = tx.get(ORDERS, fact.order_id), Act(tx.now, "shipping", fact.reason)
+    settle(tx, _reached(order, fact, Stage.FAILED, act))

@@ -1,0 +1,192 @@
+"""What the facts of payments and shipping do to an order. Pure, safe to repeat, and ready for facts that overtake each other."""
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from shared.contracts import orders as facts
+
+from orders.domain import (
+    Act,
+    Decision,
+    Entry,
+    Order,
+    PaymentStatus,
+    RefundStatus,
+    Shipment,
+    Stage,
+    decide,
+    derive,
+)
+from orders.status import Happened, OrderStatus
+
+_RANK = {stage: rank for rank, stage in enumerate(Stage)}
+_FULFILLING = frozenset({Stage.LABELLED})
+_SHIPPED = frozenset({Stage.DISPATCHED, Stage.DELIVERED, Stage.RETURNED})
+_NEVER_OUT = frozenset({Stage.VOIDED, Stage.FAILED})
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """How a dispatched shipment is followed."""
+
+    carrier: str
+    number: str
+    url: str | None
+
+
+def payment_ready(order: Order, intent_id: str, act: Act) -> Decision:
+    return Decision(replace(order, payment_intent_id=intent_id, updated_at=act.now))
+
+
+def payment_captured(order: Order, amount: int, intent_id: str | None, act: Act) -> Decision:
+    """Money came in, whatever the order's status: the table says whether it moves on or the money goes back."""
+    if order.captured:
+        return Decision(order)
+    paid = replace(
+        order,
+        captured=amount,
+        payment_status=PaymentStatus.PAID,
+        payment_intent_id=intent_id or order.payment_intent_id,
+        updated_at=act.now,
+    )
+    return derive(order, decide(paid, Happened.PAYMENT_CAPTURED, act), act)
+
+
+def payment_failed(order: Order, code: str, act: Act) -> Decision:
+    if order.captured or order.status is not OrderStatus.PENDING:
+        return Decision(order)
+    failed = replace(order, payment_status=PaymentStatus.FAILED, updated_at=act.now)
+    told = facts.OrderPaymentFailed(
+        order_id=order.id,
+        order_number=order.order_number,
+        customer_id=order.customer_id,
+        partner_id=order.partner_id,
+        currency=order.currency,
+        failed_at=act.now,
+        code=code,
+    )
+    entry = Entry(act.now, act.actor, "payment failed", order.status, order.status, code)
+    return Decision(failed, (told,), (entry,)).then(decide(failed, Happened.PAYMENT_FAILED, act))
+
+
+def fee_recorded(order: Order, fee: int, act: Act) -> Decision:
+    return Decision(replace(order, stripe_fee=fee, updated_at=act.now))
+
+
+def refunded(order: Order, refund_id: UUID, amount: int, act: Act) -> Decision:
+    """The money is on its way back. A refund that we never asked for counts as well."""
+    known = {refund.id: refund for refund in order.refunds}
+    if refund_id in known and known[refund_id].status is RefundStatus.DONE:
+        return Decision(order)
+    settled = tuple(
+        replace(refund, status=RefundStatus.DONE) if refund.id == refund_id else refund
+        for refund in order.refunds
+    )
+    total = order.refunded + amount
+    after = replace(
+        order, refunds=settled, refunded=total, payment_status=PaymentStatus.REFUNDED, updated_at=act.now
+    )
+    told = facts.OrderRefunded(
+        order_id=order.id,
+        order_number=order.order_number,
+        customer_id=order.customer_id,
+        partner_id=order.partner_id,
+        currency=order.currency,
+        refund_id=refund_id,
+        refunded_at=act.now,
+        amount=amount,
+        refunded_total=total,
+    )
+    entry = Entry(act.now, act.actor, "refunded", order.status, order.status, act.reason)
+    return derive(order, Decision(after, (told,), (entry,)), act)
+
+
+def refund_failed(order: Order, refund_id: UUID, act: Act) -> Decision:
+    """The reservation ends, so that staff may refund again; the case is on the timeline."""
+    failed = tuple(
+        replace(refund, status=RefundStatus.FAILED) if refund.id == refund_id else refund
+        for refund in order.refunds
+    )
+    if failed == order.refunds:
+        return Decision(order)
+    entry = Entry(act.now, act.actor, "refund failed", order.status, order.status, act.reason)
+    return Decision(replace(order, refunds=failed, updated_at=act.now), (), (entry,))
+
+
+def shipment_reached(
+    order: Order,
+    shipment_id: UUID,
+    stage: Stage,
+    lines: dict[int, int],
+    act: Act,
+    *,
+    tracking: Tracking | None = None,
+) -> Decision:
+    """A shipment came to `stage`: the lines' quantities follow from all shipments, the status from the lines."""
+    known = next((s for s in order.shipments if s.id == shipment_id), None)
+    if known is not None and not _advances(known.stage, stage):
+        return Decision(order)
+    shipment = Shipment(shipment_id, stage, lines, known.cost if known else 0)
+    others = tuple(s for s in order.shipments if s.id != shipment_id)
+    after = _with_quantities(replace(order, shipments=(*others, shipment), updated_at=act.now))
+    if tracking is not None:
+        after = replace(
+            after,
+            tracking=tracking.number,
+            tracking_url=tracking.url,
+            shipping_carrier=tracking.carrier,
+        )
+    return derive(order, Decision(after), act)
+
+
+def label_bought(order: Order, shipment_id: UUID, cost: int, service: str, label_url: str | None) -> Order:
+    """The shipment's label cost counts towards what shipping really cost; the newest label's link is kept."""
+    shipments = tuple(replace(s, cost=cost) if s.id == shipment_id else s for s in order.shipments)
+    return _with_cost(
+        replace(order, shipments=shipments, shipping_service=service, shippo_label_url=label_url)
+    )
+
+
+def label_refunded(order: Order, shipment_id: UUID) -> Order:
+    shipments = tuple(replace(s, cost=0) if s.id == shipment_id else s for s in order.shipments)
+    return _with_cost(replace(order, shipments=shipments, shippo_label_url=None))
+
+
+def all_delivered(order: Order, act: Act) -> Decision:
+    """Somebody's word that everything arrived: the shipments count as delivered, the table is asked by the caller."""
+    shipments = tuple(
+        replace(s, stage=Stage.DELIVERED) if s.stage is Stage.DISPATCHED else s for s in order.shipments
+    )
+    return Decision(_with_quantities(replace(order, shipments=shipments, updated_at=act.now)))
+
+
+def _advances(known: Stage, stage: Stage) -> bool:
+    """A voided shipment is over; one that failed may get a label after all; the rest only goes forward."""
+    if known is Stage.VOIDED or known is stage:
+        return False
+    if known is Stage.FAILED:
+        return stage not in _NEVER_OUT or stage is Stage.VOIDED
+    if stage in _NEVER_OUT:
+        return known not in _SHIPPED
+    return _RANK[stage] > _RANK[known]
+
+
+def _with_quantities(order: Order) -> Order:
+    def count(line: int, stages: frozenset[Stage]) -> int:
+        return sum(s.lines.get(line, 0) for s in order.shipments if s.stage in stages)
+
+    lines = tuple(
+        replace(
+            line,
+            in_fulfilment=count(line.line, _FULFILLING),
+            shipped=count(line.line, _SHIPPED),
+            delivered=count(line.line, frozenset({Stage.DELIVERED})),
+            returned=count(line.line, frozenset({Stage.RETURNED})),
+        )
+        for line in order.lines
+    )
+    return replace(order, lines=lines)
+
+
+def _with_cost(order: Order) -> Order:
+    return replace(order, actual_shipping_cost=sum(s.cost for s in order.shipments) or None)

@@ -1,0 +1,293 @@
+"""The storefront subgraph of orders: queries and mutations. A resolver takes its input, calls one command or query, answers."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import strawberry
+from shared.auth import Principal
+from shared.commands import Command, execute, uuid_or
+from shared.contracts.money import to_minor
+from shared.errors import Code, Refusal
+from shared.graphql import EXTENSIONS, Info
+from shared.ids import uuid7
+
+from orders import commands, store
+from orders.commands import Customer, Placing
+from orders.domain import Order
+from orders.graph import OrderNode, load_order
+from orders.status import OrderStatus
+from orders.store import ORDERS
+
+MAX_PAGE = 100
+MAX_OFFSET = 10_000
+MAX_TEXT = 500
+
+
+@strawberry.type(description="Where in the list this page is.")
+class PageInfo:
+    page: int
+    limit: int
+    total: int
+    pages: int
+    has_next: bool
+    has_prev: bool
+
+
+@strawberry.type
+class PaginatedOrders:
+    nodes: list[OrderNode]
+    page_info: PageInfo
+
+
+@strawberry.input
+class AddressInput:
+    street: str
+    city: str
+    state: str
+    zip_code: str
+    country: str
+    street2: str | None = None
+    name: str | None = None
+    phone: str | None = None
+
+
+@strawberry.input
+class OrderItemInput:
+    sku: str
+    quantity: int
+
+
+@strawberry.input(description="Who is told about the order; what is missing is taken from the token.")
+class ContactInput:
+    name: str | None = None
+    email: str | None = None
+    phone: str | None = None
+
+
+@strawberry.input
+class CreateOrderInput:
+    items: list[OrderItemInput]
+    shipping_address: AddressInput
+    billing_address: AddressInput | None = None
+    contact: ContactInput | None = None
+    delivery_speed: str = "standard"
+
+
+@strawberry.type
+class Query:
+    @strawberry.field
+    async def order(self, info: Info, id: strawberry.ID) -> OrderNode | None:  # noqa: A002 - seed A's name
+        info.context.principal.require_signed_in()
+        order = await load_order(info, str(id))
+        return _node(info, order) if order else None
+
+    @strawberry.field
+    async def order_by_number(self, info: Info, order_number: str) -> OrderNode | None:
+        principal = info.context.principal
+        principal.require_signed_in()
+        order = await store.order_by_number(info.context.service.db, principal, order_number)
+        return _node(info, order) if order else None
+
+    @strawberry.field
+    async def my_orders(
+        self, info: Info, page: int | None = 1, limit: int | None = 10
+    ) -> PaginatedOrders | None:
+        info.context.principal.require_signed_in()
+        return await _page(info, page, limit)
+
+    @strawberry.field
+    async def orders(self, info: Info, page: int | None = 1, limit: int | None = 10) -> PaginatedOrders:
+        info.context.principal.require_staff()
+        return await _page(info, page, limit)
+
+    @strawberry.field
+    async def orders_by_status(
+        self, info: Info, status: OrderStatus, page: int | None = 1, limit: int | None = 10
+    ) -> PaginatedOrders:
+        info.context.principal.require_staff()
+        return await _page(info, page, limit, status)
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation(
+        description="Places an order at the catalogue's prices; answers when its payment is ready, or after a bounded wait."
+    )
+    async def create_order(self, info: Info, input: CreateOrderInput) -> OrderNode:  # noqa: A002 - the habit of GraphQL
+        principal = info.context.principal
+        principal.require_signed_in()
+        placing = await _placing(info, input)
+        actor = commands.actor_of(principal)
+        order_id = await execute(
+            info.context.service.db,
+            "orders",
+            lambda tx: commands.place(placing, actor, tx),
+            correlation_id=info.context.correlation_id,
+            once=info.context.once("createOrder", strawberry.asdict(input)),
+        )
+        return await _settled(info, order_id, lambda order: order.payment_intent_id is not None)
+
+    @strawberry.mutation(description="A paid order's refund is requested in the same moment.")
+    async def cancel_order(self, info: Info, id: strawberry.ID) -> OrderNode:  # noqa: A002 - seed A's name
+        principal = info.context.principal
+        principal.require_signed_in()
+        await _command(
+            info, "cancelOrder", id, {}, lambda tx: commands.cancel(str(id), principal, "cancelled", tx)
+        )
+        return await _settled(info, str(id), lambda order: order.refunded >= order.captured)
+
+    @strawberry.mutation(description="Staff's refund, in full or in part.")
+    async def refund_order(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - seed A's name
+        amount: float | None = None,
+        reason: str | None = None,
+    ) -> OrderNode:
+        principal = info.context.principal
+        principal.require_staff()
+        minor = None if amount is None else await _minor(info, str(id), amount)
+        said = _text("reason", reason or "")
+        await _command(
+            info,
+            "refundOrder",
+            id,
+            {"amount": amount, "reason": reason},
+            lambda tx: commands.refund(str(id), minor, said, principal, tx),
+        )
+        return await _settled(
+            info, str(id), lambda order: order.captured - order.refundable <= order.refunded
+        )
+
+    @strawberry.mutation
+    async def mark_order_delivered(self, info: Info, id: strawberry.ID) -> OrderNode:  # noqa: A002 - seed A's name
+        principal = info.context.principal
+        principal.require_staff()
+        await _command(
+            info, "markOrderDelivered", id, {}, lambda tx: commands.mark_delivered(str(id), principal, tx)
+        )
+        return await _settled(info, str(id), lambda _: True)
+
+
+def _node(info: Info, order: Order) -> OrderNode:
+    return OrderNode.of(order, for_staff=info.context.principal.is_staff)
+
+
+async def _command(
+    info: Info, field: str, order_id: str, arguments: dict[str, Any], command: Command
+) -> None:
+    """Run the command on the locked order. Raises Refusal."""
+    uuid_or(order_id, commands.not_found())
+    await execute(
+        info.context.service.db,
+        "orders",
+        command,
+        (ORDERS, [str(order_id)]),
+        correlation_id=info.context.correlation_id,
+        once=info.context.once(field, {"id": str(order_id), **arguments}),
+    )
+
+
+async def _settled(info: Info, order_id: str, ready: Any) -> OrderNode:
+    """Re-read until the other services' outcome is in, or the bounded wait is over: then the order as it stands."""
+    service, principal = info.context.service, info.context.principal
+
+    async def read() -> Order:
+        order = await store.order_by_id(service.db, principal, uuid_or(order_id, commands.not_found()))
+        if order is None:
+            raise commands.not_found()
+        return order
+
+    return _node(info, await service.waits.until(order_id, read, ready, service.settings.outcome_wait))
+
+
+async def _page(
+    info: Info, page: int | None, limit: int | None, status: OrderStatus | None = None
+) -> PaginatedOrders:
+    page, limit = page or 1, limit or 10
+    if not (1 <= limit <= MAX_PAGE and page >= 1 and (page - 1) * limit <= MAX_OFFSET):
+        raise Refusal(
+            Code.BAD_INPUT, f"limit is 1 to {MAX_PAGE}, and a page begins at most {MAX_OFFSET} orders in"
+        )
+    db, principal, offset = info.context.service.db, info.context.principal, (page - 1) * limit
+    found = await store.orders_page(db, principal, offset=offset, limit=limit, status=status)
+    total = await store.count_orders(db, principal, status=status)
+    return PaginatedOrders(
+        nodes=[_node(info, order) for order in found],
+        page_info=PageInfo(
+            page=page,
+            limit=limit,
+            total=total,
+            pages=-(-total // limit),
+            has_next=offset + limit < total,
+            has_prev=page > 1,
+        ),
+    )
+
+
+async def _minor(info: Info, order_id: str, amount: float) -> int:
+    order = await load_order(info, order_id)
+    if order is None:
+        raise commands.not_found()
+    try:
+        return to_minor(amount, order.currency)
+    except (ValueError, OverflowError) as invalid:
+        raise Refusal(Code.BAD_INPUT, f"amount: {invalid}") from invalid
+
+
+async def _placing(info: Info, wanted: CreateOrderInput) -> Placing:
+    """The order to be, priced from the catalogue. Raises Refusal."""
+    service, settings = info.context.service, info.context.service.settings
+    if wanted.delivery_speed not in settings.shipping_rates:
+        offered = ", ".join(settings.shipping_rates)
+        raise Refusal(Code.BAD_INPUT, f"deliverySpeed is one of: {offered}")
+    skus = await store.skus_by_id(service.db, [item.sku for item in wanted.items[: commands.MAX_LINES]])
+    lines = commands.priced([(item.sku, item.quantity) for item in wanted.items], skus, settings.currency)
+    return Placing(
+        number=await service.order_numbers.next(datetime.now(UTC)),
+        customer=_customer(info.context.principal, wanted.contact or ContactInput()),
+        lines=lines,
+        currency=settings.currency,
+        shipping=settings.shipping_rates[wanted.delivery_speed],
+        delivery_speed=wanted.delivery_speed,
+        shipping_address=_address(wanted.shipping_address),
+        billing_address=_address(wanted.billing_address or wanted.shipping_address),
+        unpaid_expiry=timedelta(seconds=settings.unpaid_expiry),
+    )
+
+
+def _customer(principal: Principal, contact: ContactInput) -> Customer:
+    """A shopper orders as itself; staff order for somebody who has no account."""
+    own = principal.customer_id is not None
+    return Customer(
+        id=principal.customer_id or uuid7(),
+        issuer=principal.issuer if own else None,
+        subject=principal.subject if own else None,
+        name=_text("name", contact.name or (own and principal.name) or ""),
+        email=_text("email", contact.email or (own and principal.email) or "") or None,
+        phone=_text("phone", contact.phone or "") or None,
+    )
+
+
+def _address(given: AddressInput) -> dict[str, Any]:
+    for name in ("street", "city", "state", "zip_code", "country"):
+        if not getattr(given, name).strip():
+            raise Refusal(Code.BAD_INPUT, f"The address needs its {name}")
+    if len(given.country) != 2 or not given.country.isalpha():  # noqa: PLR2004 - ISO 3166-1 alpha-2
+        raise Refusal(Code.BAD_INPUT, "country is an ISO 3166-1 alpha-2 code, such as US")
+    fields: dict[str, Any] = dict(strawberry.asdict(given))
+    return {
+        name: _text(name, value) if value else ("" if name == "name" else None)
+        for name, value in fields.items()
+    }
+
+
+def _text(name: str, value: str) -> str:
+    if len(value) > MAX_TEXT or "\x00" in value:
+        raise Refusal(Code.BAD_INPUT, f"{name} has {MAX_TEXT} characters at most")
+    return value
+
+
+schema = strawberry.federation.Schema(
+    query=Query, mutation=Mutation, types=[OrderNode], extensions=EXTENSIONS
+)

@@ -1,0 +1,149 @@
+"""Every query of orders, with the caller's right to see a row in its WHERE; and how rows become orders."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from shared.auth import Principal, Role
+from shared.db import Database
+from shared.mapping import Mapping
+from sqlalchemy import ColumnElement, Row, Select, false, func, select, text, true
+
+from orders.domain import (
+    Line,
+    Order,
+    OrderType,
+    PaymentStatus,
+    Refund,
+    RefundStatus,
+    Shipment,
+    Stage,
+)
+from orders.status import OrderStatus
+from orders.tables import customers, orders, skus, timeline
+
+MAX_TIMELINE = 200
+_NUMBERS_AT_ONCE = 20
+
+
+def _shipment(raw: dict[str, Any]) -> Shipment:
+    lines = {int(line): quantity for line, quantity in raw["lines"].items()}
+    return Shipment(UUID(raw["id"]), Stage(raw["stage"]), lines, raw["cost"])
+
+
+def _refund(raw: dict[str, Any]) -> Refund:
+    return Refund(
+        UUID(raw["id"]),
+        raw["amount"],
+        raw["reason"],
+        RefundStatus(raw["status"]),
+        datetime.fromisoformat(raw["requested_at"]),
+    )
+
+
+ORDERS: Mapping[Order] = Mapping(
+    orders,
+    Order,
+    decode={
+        "status": OrderStatus,
+        "payment_status": PaymentStatus,
+        "order_type": OrderType,
+        "lines": lambda raw: tuple(Line(**line) for line in raw),
+        "shipments": lambda raw: tuple(map(_shipment, raw)),
+        "refunds": lambda raw: tuple(map(_refund, raw)),
+    },
+)
+
+
+class OrderNumbers:
+    """PREFIX-YYYYMMDD-NNNNN from a sequence: unique under any load. Numbers are fetched a handful at a time."""
+
+    def __init__(self, db: Database, prefix: str) -> None:
+        self._db, self._prefix = db, prefix
+        self._left: list[int] = []
+
+    async def next(self, now: datetime) -> str:
+        if not self._left:
+            rows = await self._db.fetch(
+                text("SELECT nextval('order_numbers') AS number FROM generate_series(1, :count)"),
+                {"count": _NUMBERS_AT_ONCE},
+            )
+            self._left.extend(sorted((row.number for row in rows), reverse=True))
+        return f"{self._prefix}-{now:%Y%m%d}-{self._left.pop():05d}"
+
+
+def visible_to(principal: Principal) -> ColumnElement[bool]:
+    """Staff see every order, a shopper its own, a partner its own, anybody else none."""
+    match principal.role:
+        case Role.STAFF:
+            return true()
+        case Role.SHOPPER:
+            return orders.c.customer_id == principal.customer_id
+        case Role.PARTNER:
+            return orders.c.partner_id == principal.partner_id
+        case _:
+            return false()
+
+
+async def orders_by_id(db: Database, principal: Principal, ids: Sequence[UUID]) -> dict[UUID, Order]:
+    found = await _orders(db, select(orders).where(orders.c.id.in_(ids), visible_to(principal)))
+    return {order.id: order for order in found}
+
+
+async def order_by_id(db: Database, principal: Principal, order_id: UUID) -> Order | None:
+    return (await orders_by_id(db, principal, [order_id])).get(order_id)
+
+
+async def order_by_number(db: Database, principal: Principal, number: str) -> Order | None:
+    found = await _orders(db, select(orders).where(orders.c.order_number == number, visible_to(principal)))
+    return found[0] if found else None
+
+
+async def orders_page(
+    db: Database, principal: Principal, *, offset: int, limit: int, status: OrderStatus | None = None
+) -> list[Order]:
+    """Newest first."""
+    query = select(orders).where(visible_to(principal))
+    if status is not None:
+        query = query.where(orders.c.status == status)
+    newest = query.order_by(orders.c.created_at.desc(), orders.c.id.desc())
+    return await _orders(db, newest.offset(offset).limit(limit))
+
+
+async def count_orders(db: Database, principal: Principal, *, status: OrderStatus | None = None) -> int:
+    query = select(func.count()).select_from(orders).where(visible_to(principal))
+    if status is not None:
+        query = query.where(orders.c.status == status)
+    return int((await db.fetch(query))[0][0])
+
+
+async def timelines(db: Database, ids: Sequence[UUID]) -> dict[UUID, list[Row[Any]]]:
+    """The timelines of orders that the caller is known to see, oldest entry first."""
+    numbered = (
+        select(
+            timeline,
+            func.row_number().over(partition_by=timeline.c.order_id, order_by=timeline.c.id).label("n"),
+        )
+        .where(timeline.c.order_id.in_(ids))
+        .subquery()
+    )
+    rows = await db.fetch(
+        select(numbered).where(numbered.c.n <= MAX_TIMELINE).order_by(numbered.c.order_id, numbered.c.n)
+    )
+    by_order: dict[UUID, list[Row[Any]]] = {order_id: [] for order_id in ids}
+    for row in rows:
+        by_order[row.order_id].append(row)
+    return by_order
+
+
+async def customers_by_id(db: Database, ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+    return {row.id: row for row in await db.fetch(select(customers).where(customers.c.id.in_(ids)))}
+
+
+async def skus_by_id(db: Database, ids: Sequence[str]) -> dict[str, Row[Any]]:
+    return {row.id: row for row in await db.fetch(select(skus).where(skus.c.id.in_(ids)))}
+
+
+async def _orders(db: Database, query: Select[Any]) -> list[Order]:
+    return [ORDERS.entity_of(row._asdict()) for row in await db.fetch(query)]

@@ -1,0 +1,131 @@
+"""The tables of orders. Money in minor units (bigint), times timestamptz; what is searched has an index of its own."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    MetaData,
+    Sequence,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData()
+
+_STATUSES = "'PENDING', 'PROCESSING', 'SHIPPED', 'DELIVERED', 'CANCELLED', 'RETURNED', 'REFUNDED'"
+_PAYMENT_STATUSES = "'PENDING', 'PAID', 'COMPLETED', 'FAILED', 'REFUNDED'"
+_TIME = DateTime(timezone=True)
+
+order_numbers = Sequence("order_numbers", metadata=metadata)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("order_number", Text, nullable=False),
+    Column("customer_id", Uuid, nullable=False),
+    Column("partner_id", Text),
+    Column("status", Text, nullable=False),
+    Column("payment_status", Text, nullable=False),
+    Column("order_type", Text, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("lines", JSONB, nullable=False),
+    Column("shipments", JSONB, nullable=False),
+    Column("refunds", JSONB, nullable=False),
+    Column("shipping_address", JSONB, nullable=False),
+    Column("billing_address", JSONB, nullable=False),
+    Column("subtotal", BigInteger, nullable=False),
+    Column("shipping", BigInteger, nullable=False),
+    Column("tax", BigInteger, nullable=False),
+    Column("discount", BigInteger, nullable=False),
+    Column("platform_fee", BigInteger, nullable=False),
+    Column("stripe_fee", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    Column("captured", BigInteger, nullable=False),
+    Column("refunded", BigInteger, nullable=False),
+    Column("payment_method", Text, nullable=False),
+    Column("created_at", _TIME, nullable=False),
+    Column("updated_at", _TIME, nullable=False),
+    Column("payment_intent_id", Text),
+    Column("tracking", Text),
+    Column("tracking_url", Text),
+    Column("shipping_carrier", Text),
+    Column("shipping_service", Text),
+    Column("shippo_shipment_id", Text),
+    Column("shippo_rate_id", Text),
+    Column("shippo_label_url", Text),
+    Column("estimated_fulfillment_date", _TIME),
+    Column("flat_rate_charged", BigInteger),
+    Column("actual_shipping_cost", BigInteger),
+    Column("used_flat_rate", Boolean, nullable=False),
+    Column("delivery_speed_selected", Text),
+    Column("delivery_deadline", _TIME),
+    Column("paid_at", _TIME),
+    Column("shipped_at", _TIME),
+    Column("delivered_at", _TIME),
+    Column("returned_at", _TIME),
+    Column("cancelled_at", _TIME),
+    Column("cancel_reason", Text),
+    Column("notes", Text),
+    Column("metadata", JSONB),
+    CheckConstraint(f"status IN ({_STATUSES})", name="orders_status_known"),
+    CheckConstraint(f"payment_status IN ({_PAYMENT_STATUSES})", name="orders_payment_status_known"),
+    CheckConstraint("order_type IN ('REGULAR', 'PRE_ORDER', 'MIXED')", name="orders_type_known"),
+    CheckConstraint("refunded <= captured", name="orders_refunded_within_captured"),
+    Index("orders_order_number", "order_number", unique=True),
+    Index("orders_customer_id", "customer_id", text("created_at DESC"), text("id DESC")),
+    Index("orders_status", "status", text("created_at DESC"), text("id DESC")),
+    Index("orders_payment_status", "payment_status", text("created_at DESC"), text("id DESC")),
+    Index("orders_created_at", text("created_at DESC"), text("id DESC")),
+    Index("orders_order_type", "order_type", text("created_at DESC"), text("id DESC")),
+    Index("orders_shipping_carrier", "shipping_carrier"),
+    Index("orders_tracking", "tracking"),
+)
+
+customers = Table(
+    "customers",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("issuer", Text),
+    Column("subject", Text),
+    Column("name", Text, nullable=False),
+    Column("email", Text),
+    Column("phone", Text),
+    Column("updated_at", _TIME, nullable=False),
+)
+
+skus = Table(
+    "skus",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("product_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("price", BigInteger, nullable=False),
+    Column("shipping_price", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("weight_grams", BigInteger, nullable=False),
+    Column("available", Boolean, nullable=False),
+    Column("updated_at", _TIME, nullable=False),
+)
+
+timeline = Table(
+    "timeline",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("order_id", Uuid, nullable=False),
+    Column("at", _TIME, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("from_status", Text, nullable=False),
+    Column("to_status", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Index("timeline_order_id", "order_id", "id"),
+)

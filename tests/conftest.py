@@ -1,0 +1,65 @@
+"""What every test stands on: a real PostgreSQL and a real broker, started once; a fresh database for whoever asks.
+
+What was picked is printed in the header. Sockets other than loopback are refused.
+"""
+
+import asyncio
+import importlib.util
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from ordermesh.infrastructure import Infrastructure, embedded
+
+from shared.bus import create_topics
+from shared.migrations import migrate
+
+SERVICES = ("orders", "payments", "shipping", "notifications")
+
+
+@pytest.fixture(scope="session")
+async def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Infrastructure]:
+    async with embedded(home=tmp_path_factory.mktemp("home"), fast=True) as running:
+        await create_topics(running.kafka_url)
+        yield running
+
+
+@pytest.fixture(scope="session")
+async def migrated(infrastructure: Infrastructure) -> dict[str, str]:
+    """A migrated template database per service; nothing ever connects to it again."""
+    templates = await infrastructure.fresh_databases(SERVICES)
+    for service in SERVICES:
+        if importlib.util.find_spec(f"{service}.migrations") is not None:
+            await asyncio.to_thread(migrate, service, templates[service])
+    return templates
+
+
+FreshDatabases = Callable[..., Awaitable[dict[str, str]]]
+
+
+@pytest.fixture(scope="session")
+def fresh_databases(infrastructure: Infrastructure, migrated: dict[str, str]) -> FreshDatabases:
+    """`await fresh_databases("orders", ...)`: new, migrated, empty databases by service."""
+
+    async def fresh(*services: str) -> dict[str, str]:
+        template = {service: migrated[service] for service in services}
+        return await infrastructure.fresh_databases(services, template=template)
+
+    return fresh
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _only_loopback() -> Any:
+    """A test that speaks to anything but this machine is a defect."""
+    connect = socket.socket.connect
+
+    def checked(self: socket.socket, address: Any) -> None:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and address[0] not in {"127.0.0.1", "::1", "localhost"}:
+            raise AssertionError(f"a test connects to {address}")
+        connect(self, address)
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(socket.socket, "connect", checked)
+    yield
+    patch.undo()

@@ -1,0 +1,87 @@
+"""A server for the tests that only read it; the launcher as processes of its own, as a user has it."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from ordermesh.infrastructure import Infrastructure, embedded, take_down
+from ordermesh.settings import Settings
+from ordermesh.state import RunDirectory
+
+Launch = Callable[..., Awaitable[Process]]
+_GIVEN = (
+    "KAFKA_URL",
+    *(f"{name}_DATABASE_URL" for name in ("ORDERS", "PAYMENTS", "SHIPPING", "NOTIFICATIONS")),
+)
+
+
+@pytest.fixture(scope="session")
+async def infra(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Infrastructure]:
+    """Embedded infrastructure that no test stops."""
+    async with embedded(home=tmp_path_factory.mktemp("infra"), fast=True) as running:
+        yield running
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    return RunDirectory(tmp_path / "run").prepare()
+
+
+@pytest.fixture
+def settings(directory: RunDirectory) -> Settings:
+    return Settings(ordermesh_home=directory.path, ordermesh_fast=True)
+
+
+@pytest.fixture
+async def launch(directory: RunDirectory, settings: Settings) -> AsyncIterator[Launch]:
+    """Run Python with these arguments on the test's run directory. What a failed test left is ended afterwards."""
+    started: list[Process] = []
+
+    async def start(*arguments: str, **variables: str) -> Process:
+        inherited = {name: value for name, value in os.environ.items() if name not in _GIVEN}
+        chosen = {"ORDERMESH_HOME": str(directory.path), "ORDERMESH_FAST": "1", **variables}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *arguments, env=inherited | chosen, stdout=PIPE, stderr=PIPE
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await process.communicate()
+    await take_down(settings)
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object]], Awaitable[None]]:
+    """Wait for a condition; the test's own time limit is the only one."""
+
+    async def wait(condition: Callable[[], object]) -> None:
+        while not condition():
+            await asyncio.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture
+def processes(directory: RunDirectory) -> Callable[[], list[str]]:
+    """The processes that write to a log of the run directory: everything that a launcher starts does."""
+
+    def find() -> list[str]:
+        found = []
+        for pid in (entry for entry in Path("/proc").iterdir() if entry.name.isdigit()):
+            try:
+                if (pid / "fd" / "1").readlink().is_relative_to(directory.path):
+                    found.append((pid / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+        return found
+
+    return find

@@ -1,0 +1,42 @@
+"""A launcher of stubs, as a process of its own: `launch.py BEHAVIOUR`; says "serving" on stdout once all is ready."""
+
+import sys
+from pathlib import Path
+
+from ordermesh.errors import LauncherError
+from ordermesh.programs import Program, Surroundings, Waves
+from ordermesh.settings import Settings
+from ordermesh.signals import run_until_signalled
+from ordermesh.stack import serving
+
+STUB = Path(__file__).with_name("stub.py")
+
+
+def stubs(around: Surroundings, behaviour: str) -> Waves:
+    """One before, two in the middle (the second with commands and the given behaviour), one after."""
+
+    def program(name: str, *before: str, behaviour: str = "well") -> Program:
+        port = around.directory.port(name)
+        journal = str(around.directory.path / "journal")
+        environment = {"NAME": name, "BEHAVIOUR": behaviour, "PORT": str(port), "JOURNAL": journal}
+        return Program(name, port, environment, (sys.executable, str(STUB)), before)
+
+    steps = ("migrate", "replay") if around.refill else ("migrate",)
+    return (
+        (program("first"),),
+        (program("left"), program("right", *steps, behaviour=behaviour)),
+        (program("last"),),
+    )
+
+
+async def launch(behaviour: str) -> None:
+    async with serving(Settings.read(), table=lambda around: stubs(around, behaviour)) as stack:
+        print("serving", flush=True)
+        await stack.watch()
+
+
+if __name__ == "__main__":
+    try:
+        run_until_signalled(launch(sys.argv[1]))
+    except LauncherError as error:
+        sys.exit(str(error))

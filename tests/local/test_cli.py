@@ -1,0 +1,83 @@
+"""What people type."""
+
+import shlex
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import pytest
+from ordermesh.state import RunDirectory
+
+Launch = Callable[..., Awaitable[Process]]
+
+
+async def ordermesh(launch: Launch, *arguments: str, **variables: str) -> tuple[int | None, str, str]:
+    process = await launch("-m", "ordermesh.cli", *arguments, **variables)
+    out, errors = await process.communicate()
+    return process.returncode, out.decode(), errors.decode()
+
+
+def exported(out: str) -> dict[str, str]:
+    words = (shlex.split(line) for line in out.splitlines() if not line.startswith("#"))
+    return dict(variable.split("=", 1) for export, variable in words if export == "export")
+
+
+async def test_infrastructure_goes_up_once_and_down_without_a_trace(
+    launch: Launch, directory: RunDirectory, processes: Callable[[], list[str]]
+) -> None:
+    code, first, errors = await ordermesh(launch, "infra", "up")
+    assert (code, errors) == (0, "")
+    running = directory.all_running()
+    assert set(running) == {"kafka", "postgres"}
+
+    code, second, _ = await ordermesh(launch, "infra", "up")
+    assert (code, second) == (0, first)
+    assert directory.all_running() == running
+
+    variables = exported(first)
+    connection = await asyncpg.connect(variables["ORDERS_DATABASE_URL"], ssl=False)
+    assert await connection.fetchval("SELECT current_user") == "orders"
+    await connection.close()
+    assert variables["KAFKA_IDEMPOTENCE"] == "false"
+
+    code, shown, _ = await ordermesh(launch, "infra", "status")
+    assert code == 0
+    for name, part in running.items():
+        assert name in shown
+        assert str(part.port) in shown
+
+    # The exported variables name the same infrastructure: nothing else is started for them.
+    code, third, _ = await ordermesh(launch, "infra", "up", **variables)
+    assert (code, exported(third)) == (0, variables)
+    assert directory.all_running() == running
+
+    code, down, _ = await ordermesh(launch, "infra", "down")
+    assert (code, len(down.splitlines())) == (0, 2)
+    assert processes() == []
+    assert list((directory.path / "pids").iterdir()) == []
+    assert await ordermesh(launch, "infra", "down") == (0, "Nothing runs.\n", "")
+    code, shown, _ = await ordermesh(launch, "status")
+    assert (code, shown) == (3, f"Nothing runs in {directory.path}.\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["", "up", "infra", "infra up", "infra down", "infra status", "token", "schema", "demo", "status"],
+)
+async def test_every_command_explains_itself(launch: Launch, arguments: str) -> None:
+    code, out, errors = await ordermesh(launch, *arguments.split(), "--help")
+    assert (code, errors) == (0, "")
+    assert out.startswith(f"usage: {' '.join(['ordermesh', *arguments.split()])}")
+
+
+async def test_a_token_needs_a_running_stack(launch: Launch, directory: RunDirectory) -> None:
+    code, out, errors = await ordermesh(launch, "token", "--role", "staff")
+    assert (code, out) == (1, "")
+    assert errors == f"ordermesh: No stack runs in {directory.path}: start one with `ordermesh up`.\n"
+
+
+async def test_nonsense_in_the_environment_is_a_sentence_and_not_a_traceback(launch: Launch) -> None:
+    code, _, errors = await ordermesh(launch, "up", GATEWAY_PORT="eighty")
+    assert code == 1
+    assert errors.startswith("ordermesh: GATEWAY_PORT makes no sense")
+    assert len(errors.splitlines()) == 1

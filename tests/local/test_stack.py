@@ -1,0 +1,187 @@
+"""A stack of stubs under a real launcher: order, death, signals."""
+
+import asyncio
+import os
+import signal
+from asyncio.subprocess import Process
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from ordermesh.process import Identity, gone
+from ordermesh.state import LAUNCHER, RunDirectory
+
+LAUNCHER_OF_STUBS = str(Path(__file__).with_name("launch.py"))
+Launch = Callable[..., Awaitable[Process]]
+Eventually = Callable[[Callable[[], object]], Awaitable[None]]
+Find = Callable[[], list[str]]
+
+
+def journal(directory: RunDirectory) -> list[str]:
+    path = directory.path / "journal"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+async def serving(process: Process) -> None:
+    """Wait until it says that it serves."""
+    assert process.stdout is not None
+    while (line := await process.stdout.readline()) != b"serving\n":
+        assert line, "the launcher ended before it served"
+
+
+async def end(process: Process) -> tuple[int | None, str]:
+    _, errors = await process.communicate()
+    return process.returncode, errors.decode()
+
+
+async def test_programs_start_after_their_predecessors_and_stop_before_them(
+    launch: Launch, directory: RunDirectory, processes: Find
+) -> None:
+    process = await launch(LAUNCHER_OF_STUBS, "well")
+    await serving(process)
+    assert set(directory.all_running()) == {"first", "kafka", "last", LAUNCHER, "left", "postgres", "right"}
+    process.send_signal(signal.SIGTERM)
+    assert await end(process) == (0, "")
+    noted = journal(directory)
+    assert noted[0] == "first started"
+    middle = noted[1:5]
+    assert set(middle) == {"left started", "right migrate", "right replay", "right started"}
+    assert [note for note in middle if note.startswith("right")] == [
+        "right migrate",
+        "right replay",
+        "right started",
+    ]
+    assert noted[5:7] == ["last started", "last stopped"]
+    assert set(noted[7:9]) == {"left stopped", "right stopped"}
+    assert noted[9:] == ["first stopped"]
+    assert processes() == []
+    assert list((directory.path / "pids").iterdir()) == []
+
+
+async def test_a_second_launcher_is_refused_and_a_later_one_continues(
+    launch: Launch, directory: RunDirectory, processes: Find
+) -> None:
+    first = await launch(LAUNCHER_OF_STUBS, "well")
+    await serving(first)
+    ports = {name: running.port for name, running in directory.all_running().items()}
+    code, errors = await end(await launch(LAUNCHER_OF_STUBS, "well"))
+    assert code == 1
+    assert f"(pid {first.pid})" in errors
+    # Killed without a chance to clean up, it takes everything along, and the next one is not in its way.
+    first.kill()
+    await first.wait()
+    second = await launch(LAUNCHER_OF_STUBS, "well")
+    await serving(second)
+    assert {name: running.port for name, running in directory.all_running().items()} == ports
+    second.send_signal(signal.SIGINT)
+    assert await end(second) == (0, "")
+    assert processes() == []
+
+
+async def test_the_outboxes_are_replayed_only_into_a_broker_that_may_have_lost_them(
+    launch: Launch, directory: RunDirectory
+) -> None:
+    infra = await launch("-m", "ordermesh.cli", "infra", "up")
+    assert (await end(infra))[0] == 0
+    for _ in range(2):
+        process = await launch(LAUNCHER_OF_STUBS, "well")
+        await serving(process)
+        process.send_signal(signal.SIGTERM)
+        assert await end(process) == (0, "")
+    assert journal(directory).count("right migrate") == 2
+    assert journal(directory).count("right replay") == 1
+    assert set(directory.all_running()) == {"kafka", "postgres"}
+    down = await launch("-m", "ordermesh.cli", "infra", "down")
+    assert (await end(down))[0] == 0
+    process = await launch(LAUNCHER_OF_STUBS, "well")
+    await serving(process)
+    process.send_signal(signal.SIGTERM)
+    await end(process)
+    assert journal(directory).count("right replay") == 2
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        ("die", "right did not start (exit code 1).\n  | this stub was told to die"),
+        ("refuse", "right migrate failed (exit code 1).\n  | this stub was told to refuse"),
+    ],
+)
+async def test_a_program_that_does_not_start_ends_the_stack_with_its_reason(
+    launch: Launch, processes: Find, behaviour: str, said: str
+) -> None:
+    code, errors = await end(await launch(LAUNCHER_OF_STUBS, behaviour))
+    assert code == 1
+    assert said in errors
+    assert processes() == []
+
+
+@pytest.mark.parametrize("victim", ["left", "kafka", "postgres"])
+async def test_a_part_that_dies_while_serving_ends_the_stack_with_its_name(
+    launch: Launch, directory: RunDirectory, processes: Find, victim: str
+) -> None:
+    process = await launch(LAUNCHER_OF_STUBS, "well")
+    await serving(process)
+    running = directory.running(victim)
+    assert running is not None
+    running.identity.send(signal.SIGKILL)
+    code, errors = await end(process)
+    assert code == 1
+    assert errors.startswith(f"{victim} stopped by itself")
+    assert processes() == []
+    assert list((directory.path / "pids").iterdir()) == []
+
+
+MOMENTS: dict[str, Callable[[RunDirectory], bool]] = {
+    "before anything": lambda directory: directory.running(LAUNCHER) is not None,
+    "while the data is made": lambda directory: (directory.path / "postgres.new").exists(),
+    "while the server starts": lambda directory: (directory.path / "pids" / "postgres.json").exists(),
+    "while topics are made": lambda directory: directory.log("topics").exists(),
+    "while programs start": lambda directory: "right started" in journal(directory),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_during_the_start_leaves_nothing(
+    launch: Launch,
+    directory: RunDirectory,
+    eventually: Eventually,
+    processes: Find,
+    moment: str,
+    signum: signal.Signals,
+) -> None:
+    process = await launch(LAUNCHER_OF_STUBS, "hang")
+    await eventually(lambda: MOMENTS[moment](directory))
+    process.send_signal(signum)
+    assert await end(process) == (0, "")
+    assert processes() == []
+    assert list((directory.path / "pids").iterdir()) == []
+    assert not (directory.path / "postgres.password").exists()
+
+
+async def test_a_second_signal_does_not_interrupt_the_cleaning_up(
+    launch: Launch, directory: RunDirectory, processes: Find
+) -> None:
+    process = await launch(LAUNCHER_OF_STUBS, "well")
+    await serving(process)
+    for _ in range(20):
+        process.send_signal(signal.SIGINT)
+        await asyncio.sleep(0)
+    assert await end(process) == (0, "")
+    assert journal(directory)[-1] == "first stopped"
+    assert processes() == []
+
+
+async def test_everything_dies_with_a_launcher_that_is_killed(
+    launch: Launch, directory: RunDirectory
+) -> None:
+    process = await launch(LAUNCHER_OF_STUBS, "well")
+    await serving(process)
+    identities = [running.identity for running in directory.all_running().values()]
+    assert len(identities) == 7
+    os.kill(process.pid, signal.SIGKILL)
+    await process.wait()
+    for identity in identities:
+        assert await gone(identity, seconds=60)
+    assert Identity.of(process.pid) is None
