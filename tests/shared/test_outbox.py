@@ -1,0 +1,162 @@
+"""From the event log to a real broker: nothing lost, no key's events overtaking one another."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import orjson
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from ordermesh.infrastructure import Infrastructure
+from support.accounts import ACCOUNTS, credit, open_accounts
+
+from shared.bus import Bus, create_topics
+from shared.commands import execute
+from shared.contracts.topics import PAYMENT_EVENTS
+from shared.db import Database
+from shared.outbox import Outgoing, Relay, replay
+from shared.settings import ServiceSettings
+from shared.tx import Tx
+
+WRITERS, EACH = 16, 60
+
+
+@pytest.fixture
+async def db(fresh_databases: object) -> AsyncIterator[Database]:
+    url = (await fresh_databases("orders"))["orders"]  # type: ignore[operator] # a fixture's type
+    database = Database(url, pool_size=WRITERS + 2)
+    await database.open()
+    yield database
+    await database.close()
+
+
+@asynccontextmanager
+async def running(relay: Relay) -> AsyncIterator[None]:
+    task = asyncio.create_task(relay.run())
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def drained(db: Database) -> None:
+    async with asyncio.timeout(60), db.connection() as conn:
+        while await conn.fetchval("SELECT count(*) FROM outbox_pending"):
+            await asyncio.sleep(0.02)
+
+
+def say(account: UUID, writer: int, n: int) -> object:
+    async def command(tx: Tx) -> str:
+        known = tx.get(ACCOUNTS, account)
+        tx.save(ACCOUNTS, replace(known, balance=known.balance + 1))
+        tx.emit(credit(account, f"{writer}:{n}", known.balance + 1))
+        return str(account)
+
+    return command
+
+
+async def test_sixteen_writers_on_shared_accounts_lose_no_fact_and_invert_none(
+    db: Database, infrastructure: Infrastructure
+) -> None:
+    """Each fact carries its account's balance after it: per key the broker must hold 1, 2, 3... in order."""
+    ids = await open_accounts(db, 6)
+    settings = ServiceSettings(
+        database_url=db.url,  # type: ignore[arg-type] # pydantic makes it a secret
+        kafka_url=infrastructure.kafka_url,
+        kafka_idempotence=infrastructure.kafka_idempotence,
+    )
+    bus = Bus(settings)
+    await bus.start()
+    relays = [Relay(db, bus.publish), Relay(db, bus.publish)]
+
+    async def write(writer: int) -> None:
+        for n in range(EACH):
+            account = ids[(writer + n) % len(ids)]
+            await execute(db, "test", say(account, writer, n), (ACCOUNTS, [str(account)]), correlation_id="t")  # type: ignore[arg-type]
+
+    async with running(relays[0]), running(relays[1]):
+        await asyncio.gather(*(write(writer) for writer in range(WRITERS)))
+        await drained(db)
+    await bus.stop()
+    heard = await consume(infrastructure.kafka_url, {str(account) for account in ids}, WRITERS * EACH)
+    assert sum(len(amounts) for amounts in heard.values()) == WRITERS * EACH
+    for amounts in heard.values():
+        assert amounts == list(range(1, len(amounts) + 1))
+
+
+async def consume(kafka_url: str, keys: set[str], count: int) -> dict[str, list[int]]:
+    """The amounts of the records with these keys, per key in the broker's order, read from the beginning."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka_url, auto_offset_reset="earliest", fetch_max_wait_ms=20)
+    await consumer.start()
+    consumer.assign([TopicPartition(PAYMENT_EVENTS.name, n) for n in range(PAYMENT_EVENTS.partitions)])
+    await consumer.seek_to_beginning()
+    heard: dict[str, list[int]] = {key: [] for key in keys}
+    try:
+        async with asyncio.timeout(30):
+            while sum(map(len, heard.values())) < count:
+                for records in (await consumer.getmany(timeout_ms=200)).values():
+                    for found in records:
+                        if (key := found.key.decode()) in keys:
+                            heard[key].append(orjson.loads(found.value)["amount"])
+    finally:
+        await consumer.stop()
+    return heard
+
+
+async def test_a_failure_stops_the_relay_before_a_later_event_of_the_same_key(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    for n in range(4):
+        await execute(db, "test", say(account, 0, n), (ACCOUNTS, [str(account)]), correlation_id="t")  # type: ignore[arg-type]
+    sent: list[int] = []
+    refusals = iter([False, True, False, False, False, False])
+
+    async def publish(messages: Sequence[Outgoing]) -> None:
+        if next(refusals):
+            raise OSError("the broker went away")
+        sent.extend(orjson.loads(message.body)["amount"] for message in messages)
+
+    async with running(Relay(db, publish)):
+        await drained(db)
+    assert sent == [1, 2, 3, 4]
+
+
+async def test_replay_sends_a_range_again_with_the_same_ids_in_the_same_order(db: Database) -> None:
+    ids = await open_accounts(db, 3)
+    for n in range(9):
+        account = ids[n % 3]
+        await execute(db, "test", say(account, 0, n), (ACCOUNTS, [str(account)]), correlation_id="t")  # type: ignore[arg-type]
+    sent: list[str] = []
+
+    async def publish(messages: Sequence[Outgoing]) -> None:
+        sent.extend(message.headers["ce_id"] for message in messages)
+
+    async with running(Relay(db, publish)):
+        await drained(db)
+        assert await replay(db, datetime.now(UTC) - timedelta(days=1)) == 9
+        db.announce([])
+        await drained(db)
+    assert len(sent) == 18
+    assert sorted(sent[:9]) == sorted(sent[9:])
+
+
+async def test_topics_have_their_declared_partitions_and_creating_them_again_is_harmless(
+    infrastructure: Infrastructure,
+) -> None:
+    await create_topics(infrastructure.kafka_url)
+    consumer = AIOKafkaConsumer(bootstrap_servers=infrastructure.kafka_url)
+    await consumer.start()
+    try:
+        await consumer._client.force_metadata_update()
+        partitions = consumer.partitions_for_topic(PAYMENT_EVENTS.name) or await _known(consumer)
+    finally:
+        await consumer.stop()
+    assert len(partitions) == PAYMENT_EVENTS.partitions
+
+
+async def _known(consumer: AIOKafkaConsumer) -> set[int]:
+    consumer._client.add_topic(PAYMENT_EVENTS.name)
+    await consumer._client.force_metadata_update()
+    return set(consumer.partitions_for_topic(PAYMENT_EVENTS.name))
