@@ -227,18 +227,14 @@ def decide(order: Order, trigger: Trigger, act: Act) -> Decision:
 
 def derive(before: Order, decision: Decision, act: Act) -> Decision:
     """Raise what the lines and amounts newly say (in a new status: all they say), until nothing moves any more."""
-    said = set(_folded(before))
+    raised = {(before.status, trigger) for trigger in _folded(before)}
     while True:
         order = decision.order
-        for trigger in _folded(order):
-            if trigger in said and order.status is before.status:
-                continue
-            step = decide(order, trigger, act)
-            if step.order != order:
-                decision = decision.then(step)
-                break
-        else:
+        new = [trigger for trigger in _folded(order) if (order.status, trigger) not in raised]
+        if not new:
             return decision
+        raised.add((order.status, new[0]))
+        decision = decision.then(decide(order, new[0], act))
 
 
 def _folded(order: Order) -> list[Happened]:

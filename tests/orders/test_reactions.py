@@ -1,0 +1,212 @@
+"""What facts of payments and shipping do to an order: in order, twice, too late, and overtaking one another."""
+
+from dataclasses import replace
+from itertools import permutations
+from uuid import UUID, uuid4
+
+import pytest
+from support.orders import ACT, a_line, all_lines, an_order, later
+
+from orders.domain import Decision, Order, PaymentStatus, RefundStatus, Stage, decide, request_refund
+from orders.reactions import (
+    Tracking,
+    all_delivered,
+    fee_recorded,
+    label_bought,
+    label_refunded,
+    payment_captured,
+    payment_failed,
+    refund_failed,
+    refunded,
+    shipment_reached,
+)
+from orders.status import Command, Happened, OrderStatus
+from shared.contracts import orders as facts
+
+SHIPMENT, SECOND = uuid4(), uuid4()
+
+
+def said(decision: Decision) -> list[str]:
+    return [fact.type for fact in decision.facts]
+
+
+def paid(order: Order | None = None) -> Order:
+    order = order or an_order()
+    return payment_captured(order, order.total, "pi_1", ACT).order
+
+
+def reached(order: Order, stage: Stage, shipment: UUID = SHIPMENT, lines: dict[int, int] | None = None) -> Decision:
+    return shipment_reached(order, shipment, stage, lines or all_lines(order), later(60))
+
+
+def shipped(order: Order | None = None) -> Order:
+    return reached(order or paid(), Stage.DISPATCHED).order
+
+
+def test_a_capture_makes_the_order_paid_and_says_what_is_to_be_fulfilled() -> None:
+    order = an_order()
+    decision = payment_captured(order, order.total, "pi_1", ACT)
+    assert decision.order.status is OrderStatus.PROCESSING
+    assert decision.order.payment_status is PaymentStatus.PAID
+    assert decision.order.paid_at == ACT.now
+    [fact] = decision.facts
+    assert isinstance(fact, facts.OrderPaid)
+    assert {part.line: part.quantity for part in fact.lines} == {1: 2, 2: 1}
+    assert [entry.to_status for entry in decision.entries] == [OrderStatus.PROCESSING]
+
+
+def test_a_capture_told_twice_changes_nothing() -> None:
+    order = paid()
+    assert payment_captured(order, order.total, "pi_1", later(5)) == Decision(order)
+
+
+def test_a_capture_after_the_cancellation_asks_for_a_refund_once() -> None:
+    cancelled = decide(an_order(), Command.CANCEL, ACT).order
+    decision = payment_captured(cancelled, cancelled.total, "pi_1", ACT)
+    assert decision.order.status is OrderStatus.CANCELLED
+    assert said(decision) == ["order.refund_requested"]
+    assert decision.order.refundable == 0
+    assert payment_captured(decision.order, cancelled.total, "pi_1", ACT).facts == ()
+
+
+def test_cancelling_a_paid_order_cancels_at_once_and_refunds_all_of_it() -> None:
+    decision = decide(paid(), Command.CANCEL, ACT)
+    assert decision.order.status is OrderStatus.CANCELLED
+    assert said(decision) == ["order.cancelled", "order.refund_requested"]
+    assert decision.order.cancelled_at == ACT.now
+
+
+def test_a_decline_is_told_and_the_shopper_may_try_again() -> None:
+    decision = payment_failed(an_order(), "card_declined", ACT)
+    assert decision.order.payment_status is PaymentStatus.FAILED
+    assert said(decision) == ["order.payment_failed"]
+    assert paid(decision.order).payment_status is PaymentStatus.PAID
+
+
+def test_a_decline_that_comes_after_the_capture_means_nothing() -> None:
+    order = paid()
+    assert payment_failed(order, "card_declined", ACT) == Decision(order)
+
+
+def test_the_order_is_shipped_when_all_its_live_items_are_out() -> None:
+    tracking = Tracking("USPS", "9205", "https://track")
+    decision = shipment_reached(paid(), SHIPMENT, Stage.DISPATCHED, {1: 2, 2: 1}, later(60), tracking=tracking)
+    assert decision.order.status is OrderStatus.SHIPPED
+    assert (decision.order.tracking, decision.order.shipping_carrier) == ("9205", "USPS")
+    [fact] = decision.facts
+    assert isinstance(fact, facts.OrderShipped)
+    assert fact.tracking_number == "9205"
+
+
+def test_a_partial_shipment_keeps_the_order_processing_until_the_rest_is_out() -> None:
+    first = reached(paid(), Stage.DISPATCHED, SHIPMENT, {1: 2})
+    assert first.order.status is OrderStatus.PROCESSING
+    assert not first.order.is_cancellable
+    assert reached(first.order, Stage.DISPATCHED, SECOND, {2: 1}).order.status is OrderStatus.SHIPPED
+
+
+def test_shipment_facts_in_any_order_and_repeated_end_the_same() -> None:
+    stages = [Stage.PREPARED, Stage.LABELLED, Stage.DISPATCHED, Stage.DELIVERED]
+    for order_of_arrival in permutations(stages):
+        order = paid()
+        for stage in (*order_of_arrival, *order_of_arrival):
+            order = reached(order, stage).order
+        assert order.status is OrderStatus.DELIVERED
+        assert all(line.delivered == line.live for line in order.lines)
+
+
+def test_items_are_in_fulfilment_from_the_label_on_and_back_when_it_is_voided() -> None:
+    labelled = reached(paid(), Stage.LABELLED).order
+    assert [line.in_fulfilment for line in labelled.lines] == [2, 1]
+    voided = reached(labelled, Stage.VOIDED).order
+    assert [line.in_fulfilment for line in voided.lines] == [0, 0]
+    assert voided.status is OrderStatus.PROCESSING
+
+
+def test_a_shipment_that_failed_may_still_get_its_label() -> None:
+    failed = reached(paid(), Stage.FAILED).order
+    assert reached(failed, Stage.LABELLED).order.lines[0].in_fulfilment == 2
+
+
+def test_a_void_after_the_dispatch_does_not_call_the_parcel_back() -> None:
+    order = shipped()
+    assert reached(order, Stage.VOIDED).order == order
+
+
+def test_a_parcel_that_comes_back_returns_the_order_and_its_refund_leaves_it_returned() -> None:
+    returned = reached(shipped(), Stage.RETURNED)
+    assert returned.order.status is OrderStatus.RETURNED
+    assert said(returned) == ["order.returned"]
+    asked = decide(returned.order, Command.REFUND, ACT).order
+    done = refunded(asked, asked.refunds[0].id, asked.captured, ACT)
+    assert done.order.status is OrderStatus.RETURNED
+    assert done.order.payment_status is PaymentStatus.REFUNDED
+
+
+def test_a_full_refund_after_delivery_makes_the_order_refunded_and_a_partial_one_does_not() -> None:
+    delivered = reached(shipped(), Stage.DELIVERED).order
+    first = request_refund(delivered, replace(ACT, amount=1000)).order
+    half = refunded(first, first.refunds[0].id, 1000, ACT)
+    assert half.order.status is OrderStatus.DELIVERED
+    rest = request_refund(half.order, ACT).order
+    full = refunded(rest, rest.refunds[1].id, rest.refunds[1].amount, ACT)
+    assert full.order.status is OrderStatus.REFUNDED
+    assert said(full) == ["order.refunded"]
+
+
+def test_a_refund_told_twice_counts_once() -> None:
+    asked = decide(shipped(), Command.REFUND, ACT).order
+    once = refunded(asked, asked.refunds[0].id, asked.captured, ACT).order
+    assert refunded(once, asked.refunds[0].id, asked.captured, ACT) == Decision(once)
+
+
+def test_a_failed_refund_frees_its_amount_and_stands_on_the_timeline() -> None:
+    asked = decide(shipped(), Command.REFUND, ACT).order
+    failed = refund_failed(asked, asked.refunds[0].id, ACT)
+    assert failed.order.refunds[0].status is RefundStatus.FAILED
+    assert failed.order.refundable == asked.captured
+    assert [entry.what for entry in failed.entries] == ["refund failed"]
+
+
+def test_a_parcel_shipped_for_a_cancelled_order_is_a_case_for_staff_once() -> None:
+    cancelled = decide(paid(), Command.CANCEL, ACT).order
+    first = reached(cancelled, Stage.DISPATCHED)
+    assert first.order.status is OrderStatus.CANCELLED
+    assert [entry.why for entry in first.entries] == ["a person has to look"]
+    later_facts = fee_recorded(first.order, 50, later(100))
+    assert later_facts.entries == ()
+
+
+def test_what_was_shipped_before_the_payment_counts_as_soon_as_it_is_paid() -> None:
+    unpaid = reached(an_order(), Stage.DISPATCHED).order
+    assert unpaid.status is OrderStatus.PENDING
+    decision = payment_captured(unpaid, unpaid.total, "pi_1", ACT)
+    assert decision.order.status is OrderStatus.SHIPPED
+    assert said(decision) == ["order.paid", "order.shipped"]
+
+
+def test_marking_delivered_counts_the_items_and_a_later_scan_changes_nothing() -> None:
+    moved = decide(shipped(), Command.MARK_DELIVERED, ACT)
+    order = all_delivered(moved.order, ACT).order
+    assert [line.delivered for line in order.lines] == [2, 1]
+    assert reached(order, Stage.DELIVERED).order == order
+
+
+def test_the_actual_cost_is_the_sum_of_live_labels() -> None:
+    two = reached(reached(paid(), Stage.LABELLED, SHIPMENT, {1: 2}).order, Stage.LABELLED, SECOND, {2: 1}).order
+    costed = label_bought(label_bought(two, SHIPMENT, 700, "priority", "u1"), SECOND, 300, "priority", "u2")
+    assert costed.actual_shipping_cost == 1000
+    assert label_refunded(costed, SHIPMENT).actual_shipping_cost == 300
+
+
+def test_an_unpaid_order_expires_and_a_paid_one_does_not() -> None:
+    expired = decide(an_order(), Happened.EXPIRED, ACT)
+    assert expired.order.cancel_reason == "expired"
+    order = paid()
+    assert decide(order, Happened.EXPIRED, ACT) == Decision(order)
+
+
+@pytest.mark.parametrize("amount", [0, -5, 10**9])
+def test_no_refund_is_requested_for_nothing_or_more_than_is_left(amount: int) -> None:
+    order = paid(an_order(a_line(1)))
+    assert request_refund(order, replace(ACT, amount=amount)) == Decision(order)

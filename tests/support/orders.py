@@ -1,0 +1,78 @@
+"""Builders of orders: `an_order()` is placed and unpaid; the others have come further."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from orders.domain import Act, Line, Order, OrderType, PaymentStatus
+from orders.status import OrderStatus
+from shared.auth import Principal, Role
+from shared.ids import customer_id_of
+
+NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+ACT = Act(NOW, "test", "because")
+CUSTOMER = customer_id_of("test", "ann")
+ADDRESS = {
+    "name": "Ann Lee",
+    "street": "1 Market Street",
+    "street2": None,
+    "city": "San Francisco",
+    "state": "CA",
+    "zip_code": "94105",
+    "country": "US",
+    "phone": None,
+}
+SHOPPER = Principal(Role.SHOPPER, "test|ann", "test", "ann", CUSTOMER, name="Ann Lee", email="ann@example.com")
+OTHER = Principal(Role.SHOPPER, "test|bob", "test", "bob", customer_id_of("test", "bob"), name="Bob")
+STAFF = Principal(Role.STAFF, "test|eve", "test", "eve")
+
+
+def later(seconds: int) -> Act:
+    return Act(NOW + timedelta(seconds=seconds), "test", "because")
+
+
+def a_line(line: int = 1, quantity: int = 2, unit_price: int = 1250) -> Line:
+    return Line(line, f"SKU-{line}", f"P-{line}", f"Thing {line}", quantity, unit_price, 100, 300)
+
+
+def an_order(*lines: Line, **changes: Any) -> Order:
+    lines = lines or (a_line(1), a_line(2, 1, 500))
+    subtotal = sum(line.quantity * line.unit_price for line in lines)
+    order = Order(
+        id=changes.pop("id", None) or uuid4(),
+        version=1,
+        order_number="ORD-20261122-00001",
+        customer_id=CUSTOMER,
+        partner_id=None,
+        status=OrderStatus.PENDING,
+        payment_status=PaymentStatus.PENDING,
+        order_type=OrderType.REGULAR,
+        currency="USD",
+        lines=lines,
+        shipments=(),
+        refunds=(),
+        shipping_address=ADDRESS,
+        billing_address=ADDRESS,
+        subtotal=subtotal,
+        shipping=599,
+        tax=0,
+        discount=0,
+        platform_fee=0,
+        stripe_fee=0,
+        total=subtotal + 599,
+        captured=0,
+        refunded=0,
+        payment_method="stripe",
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return replace(order, **changes)
+
+
+def all_lines(order: Order) -> dict[int, int]:
+    return {line.line: line.live for line in order.lines}
+
+
+def an_id() -> UUID:
+    return uuid4()
