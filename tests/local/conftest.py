@@ -6,10 +6,12 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from ordermesh.infrastructure import Infrastructure, embedded, take_down
+from ordermesh.process import until
 from ordermesh.settings import Settings
 from ordermesh.state import RunDirectory
 
@@ -59,13 +61,25 @@ async def launch(directory: RunDirectory, settings: Settings) -> AsyncIterator[L
     await take_down(settings)
 
 
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], object]], Awaitable[None]]:
-    """Wait for a condition; the test's own time limit is the only one."""
+@dataclass(frozen=True)
+class Alive:
+    """An asyncio process as the launcher's own code sees processes."""
 
-    async def wait(condition: Callable[[], object]) -> None:
-        while not condition():
-            await asyncio.sleep(0.01)
+    process: Process
+
+    def is_alive(self) -> bool:
+        return self.process.returncode is None
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object], Process], Awaitable[None]]:
+    """Wait until a condition holds; it must while the process lives."""
+
+    async def wait(condition: Callable[[], object], process: Process) -> None:
+        async def holds() -> bool:
+            return bool(condition())
+
+        assert await until(holds, process=Alive(process), seconds=120)
 
     return wait
 

@@ -1,9 +1,11 @@
 """A launcher of stubs, as a process of its own: `launch.py BEHAVIOUR`; says "serving" on stdout once all is ready."""
 
+import asyncio
 import sys
 from pathlib import Path
 
 from ordermesh.errors import LauncherError
+from ordermesh.infrastructure import Infrastructure
 from ordermesh.programs import Program, Surroundings, Waves
 from ordermesh.settings import Settings
 from ordermesh.signals import run_until_signalled
@@ -29,8 +31,17 @@ def stubs(around: Surroundings, behaviour: str) -> Waves:
     )
 
 
+async def prepare(infrastructure: Infrastructure, settings: Settings) -> None:
+    """Instead of the topics, of which stubs have none: it takes until somebody removes the file that it waits for."""
+    assert infrastructure.dead() is None
+    (settings.ordermesh_home / "preparing").touch()
+    while (settings.ordermesh_home / "wait").exists():
+        await asyncio.sleep(0.01)
+
+
 async def launch(behaviour: str) -> None:
-    async with serving(Settings.read(), table=lambda around: stubs(around, behaviour)) as stack:
+    settings = Settings.read()
+    async with serving(settings, table=lambda around: stubs(around, behaviour), prepare=prepare) as stack:
         print("serving", flush=True)
         await stack.watch()
 

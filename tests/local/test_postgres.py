@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
 
@@ -203,16 +204,20 @@ async def test_an_ordinary_user_can_run_it() -> None:
         shutil.rmtree(home)
 
 
-@pytest.mark.skipif(not AS_ROOT, reason="only root becomes another user")
-@pytest.mark.parametrize("mode", [0o700, 0o755])
-async def test_root_can_run_it_below_a_directory_that_is_closed_to_others(mode: int) -> None:
+@pytest.fixture(params=[0o700, 0o755])
+def roots_own(request: pytest.FixtureRequest) -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix="roots-"))
-    home.chmod(mode)
-    server = Postgres(RunDirectory(home / "run").prepare(), fast=True)
+    home.chmod(request.param)
+    yield home
+    assert home.stat().st_mode & 0o777 == request.param
+    shutil.rmtree(home)
+
+
+@pytest.mark.skipif(not AS_ROOT, reason="only root becomes another user")
+async def test_root_can_run_it_whether_or_not_others_may_enter(roots_own: Path) -> None:
+    server = Postgres(RunDirectory(roots_own / "run").prepare(), fast=True)
     try:
         await server.start(attached=True)
         assert await value(server.admin_dsn, "SELECT 1") == 1
-        assert home.stat().st_mode & 0o777 == mode
     finally:
         await server.stop()
-        shutil.rmtree(home)

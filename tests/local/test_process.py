@@ -22,7 +22,7 @@ def python(tmp_path: Path, script: str) -> Command:
 
 
 def said(command: Command, text: str) -> bool:
-    return text in command.log.read_text()
+    return command.log.exists() and text in command.log.read_text()
 
 
 async def ready(command: Command) -> bool:
@@ -81,8 +81,7 @@ async def test_a_program_that_does_not_exist_is_named(tmp_path: Path) -> None:
 async def test_a_cancelled_command_takes_its_process_along(tmp_path: Path) -> None:
     command = python(tmp_path, f"import os; print(os.getpid(), flush=True); {WELL}")
     task = asyncio.create_task(run(command))
-    while not command.log.exists() or not said(command, "ready"):
-        await asyncio.sleep(0.01)
+    assert await until(lambda: ready(command), process=Identity.current(), seconds=60)
     process = Identity.of(int(command.log.read_text().split()[0]))
     assert process is not None
     task.cancel()

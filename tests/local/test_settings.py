@@ -17,9 +17,9 @@ def test_by_default_everything_is_embedded_in_the_checkout() -> None:
 
 def test_the_environment_chooses() -> None:
     settings = Settings.read(
-        {"ORDERMESH_HOME": "/tmp/x", "GATEWAY_PORT": "9000", "ORDERS_DATABASE_URL": "postgresql://o"}
+        {"ORDERMESH_HOME": "/srv/x", "GATEWAY_PORT": "9000", "ORDERS_DATABASE_URL": "postgresql://o"}
     )
-    assert settings.ordermesh_home == Path("/tmp/x")
+    assert settings.ordermesh_home == Path("/srv/x")
     assert settings.gateway_port == 9000
     assert settings.database_url("orders") == "postgresql://o"
 

@@ -86,7 +86,7 @@ class TestLauncher:
 
     def test_a_place_that_cannot_be_written_is_said_to_be_so(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
-        with pytest.raises(LauncherError, match="cannot be made.*ORDERMESH_HOME"):
+        with pytest.raises(LauncherError, match=r"cannot be made.*ORDERMESH_HOME"):
             RunDirectory(tmp_path / "file" / "run").prepare()
 
 

@@ -83,13 +83,13 @@ async def test_a_webhook_is_sent_again_until_it_is_accepted(
     receiver.statuses.extend([500, 404, 302] * 100)
     params: Any = {"amount": 2_000, "currency": "usd", "metadata": {"order_id": order_id}}
     await shop.v1.payment_intents.create_async(params)
-    await receiver.wait_for(lambda: len(receiver.deliveries) == 3)
+    await receiver.wait_for(lambda: len(receiver.deliveries) == 2)
     pending = await (await http.get(f"{box.url}/control/pending").build().send()).json()
     assert pending == {"pending": 1, "webhooks": 1, "fees": 0, "refunds": 0}
     receiver.statuses.clear()
     await box.settled()
     assert set(kinds(receiver)) == {"payment_intent.created"}
-    assert len(receiver.deliveries) > 3
+    assert len(receiver.deliveries) > 2
     assert len({delivery.json["id"] for delivery in receiver.deliveries}) == 1
     pending = await (await http.get(f"{box.url}/control/pending").build().send()).json()
     assert pending["pending"] == 0

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -12,15 +11,6 @@ from support.accounts import balances, credit, dead_letters, open_accounts, reco
 from shared.db import Database
 from shared.handlers import StopConsuming
 from shared.inbox import MAX_RUN_OF_FAILURES, Inbox, Record
-
-
-@pytest.fixture
-async def db(fresh_databases: object) -> AsyncIterator[Database]:
-    url = (await fresh_databases("orders"))["orders"]  # type: ignore[operator] # a fixture's type
-    database = Database(url)
-    await database.open()
-    yield database
-    await database.close()
 
 
 async def test_a_fact_delivered_again_in_the_batch_or_later_counts_once(db: Database) -> None:

@@ -24,15 +24,6 @@ from shared.tx import Tx
 WRITERS, EACH = 16, 60
 
 
-@pytest.fixture
-async def db(fresh_databases: object) -> AsyncIterator[Database]:
-    url = (await fresh_databases("orders"))["orders"]  # type: ignore[operator] # a fixture's type
-    database = Database(url, pool_size=WRITERS + 2)
-    await database.open()
-    yield database
-    await database.close()
-
-
 @asynccontextmanager
 async def running(relay: Relay) -> AsyncIterator[None]:
     task = asyncio.create_task(relay.run())

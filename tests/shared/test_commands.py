@@ -1,0 +1,84 @@
+"""A mutation is safe to repeat: beside itself, after itself, and with other arguments under the same key."""
+
+import asyncio
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+from support.accounts import ACCOUNTS, balances, credit, open_accounts
+
+from shared.commands import Command, Once, execute
+from shared.db import Database
+from shared.errors import Code, Refusal
+from shared.tx import NotLocked, Tx
+
+
+def deposit(account: UUID, amount: int) -> Command:
+    async def command(tx: Tx) -> str:
+        known = tx.get(ACCOUNTS, account)
+        if known.balance + amount > 100:
+            raise Refusal(Code.BAD_INPUT, "that is too much", balance=known.balance)
+        tx.save(ACCOUNTS, replace(known, balance=known.balance + amount))
+        return str(account)
+
+    return command
+
+
+async def pay_in(db: Database, account: UUID, amount: int, key: str | None = None) -> str:
+    once = Once("ann", key, "deposit", {"amount": amount}) if key else None
+    return await execute(
+        db, "test", deposit(account, amount), (ACCOUNTS, [str(account)]), correlation_id="t", once=once
+    )
+
+
+async def test_twenty_twins_under_one_key_have_one_effect_and_one_answer(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    answers = await asyncio.gather(*(pay_in(db, account, 7, "k1") for _ in range(20)))
+    assert set(answers) == {str(account)}
+    assert await balances(db, [account]) == {account: 7}
+
+
+async def test_without_a_key_concurrent_commands_wait_for_one_another_and_all_count(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    await asyncio.gather(*(pay_in(db, account, 2) for _ in range(20)))
+    assert await balances(db, [account]) == {account: 40}
+
+
+async def test_other_arguments_under_the_same_key_are_a_conflict(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    await pay_in(db, account, 7, "k1")
+    with pytest.raises(Refusal) as refused:
+        await pay_in(db, account, 8, "k1")
+    assert refused.value.code is Code.IDEMPOTENCY_CONFLICT
+    assert await balances(db, [account]) == {account: 7}
+
+
+async def test_a_refusal_is_remembered_with_its_details(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    with pytest.raises(Refusal):
+        await pay_in(db, account, 101, "k1")
+    await pay_in(db, account, 50)
+    with pytest.raises(Refusal) as again:
+        await pay_in(db, account, 101, "k1")
+    assert (again.value.code, again.value.details) == (Code.BAD_INPUT, {"balance": 0})
+
+
+async def test_the_same_key_of_another_caller_is_another_key(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    await pay_in(db, account, 7, "k1")
+    other = Once("bob", "k1", "deposit", {"amount": 7})
+    await execute(
+        db, "test", deposit(account, 7), (ACCOUNTS, [str(account)]), correlation_id="t", once=other
+    )
+    assert await balances(db, [account]) == {account: 14}
+
+
+async def test_a_fact_about_an_aggregate_that_is_not_locked_cannot_be_said(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+
+    async def command(tx: Tx) -> str:
+        tx.emit(credit(account, "x"))
+        return str(account)
+
+    with pytest.raises(NotLocked):
+        await execute(db, "test", command, correlation_id="t")

@@ -1,0 +1,196 @@
+"""Provider calls by lease and local work by row lock: done once, never lost, whatever dies in between."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from support.accounts import ACCOUNTS, balances, open_accounts
+
+from shared import jobs as jobs_module
+from shared.commands import execute
+from shared.db import Database
+from shared.jobs import Job, Jobs, Worker, store
+from shared.mapping import Mapping
+from shared.tx import Tx
+
+
+@asynccontextmanager
+async def working(db: Database, jobs: Jobs, workers: int = 1) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(Worker(db, "test", jobs).run()) for _ in range(workers)]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def request(db: Database, account: Any, kind: str = "pay", **options: Any) -> None:
+    async def command(tx: Tx) -> str:
+        tx.request(kind, account, {"amount": 1}, **options)
+        return str(account)
+
+    await execute(db, "test", command, (ACCOUNTS, [str(account)]), correlation_id="t")
+
+
+async def states(db: Database) -> dict[str, int]:
+    async with db.connection() as conn:
+        rows = await conn.fetch("SELECT state, count(*) AS n FROM jobs GROUP BY state")
+    return {row["state"]: row["n"] for row in rows}
+
+
+async def until_done(db: Database, count: int) -> None:
+    async with asyncio.timeout(30):
+        while (await states(db)).get("done", 0) < count:
+            await asyncio.sleep(0.02)
+
+
+async def record(job: Job, outcome: int, tx: Tx) -> None:
+    account = tx.get(ACCOUNTS, job.key)
+    tx.save(ACCOUNTS, replace(account, balance=account.balance + outcome))
+
+
+def paying(make: Any, *loads: Mapping[Any]) -> Jobs:
+    jobs = Jobs()
+    jobs.call("pay", make, record, *(loads or (ACCOUNTS,)))
+    return jobs
+
+
+async def test_many_workers_make_each_call_once(db: Database) -> None:
+    ids = await open_accounts(db, 40)
+    made: list[str] = []
+
+    async def make(job: Job) -> int:
+        made.append(job.key)
+        await asyncio.sleep(0)
+        return 1
+
+    for account in ids:
+        await request(db, account)
+    async with working(db, paying(make), workers=4):
+        await until_done(db, len(ids))
+    assert sorted(made) == sorted(map(str, ids))
+    assert set((await balances(db, ids)).values()) == {1}
+
+
+async def test_an_unknown_outcome_is_tried_again_under_the_same_id_and_recorded_once(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    seen: list[tuple[str, int]] = []
+
+    async def make(job: Job) -> int:
+        seen.append((str(job.id), job.attempts))
+        if job.attempts < 3:
+            raise TimeoutError("no answer")
+        return 1
+
+    await request(db, account)
+    async with working(db, paying(make)):
+        await until_done(db, 1)
+    assert [attempt for _, attempt in seen] == [1, 2, 3]
+    assert len({job_id for job_id, _ in seen}) == 1
+    assert await balances(db, [account]) == {account: 1}
+
+
+async def test_a_call_whose_lease_was_taken_over_records_nothing(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first worker sleeps through its lease (SIGSTOP); the second calls again; only the second's outcome counts."""
+    [account] = await open_accounts(db, 1)
+    monkeypatch.setattr(jobs_module, "LEASE_SECONDS", 0.2)
+    frozen, second_done = asyncio.Event(), asyncio.Event()
+
+    async def make(job: Job) -> int:
+        if job.attempts > 1:
+            return 10
+        frozen.set()
+        with suppress(asyncio.CancelledError):  # asleep: even its own timeout does not reach it
+            await second_done.wait()
+        await second_done.wait()
+        return 1
+
+    await request(db, account)
+    async with working(db, paying(make), workers=2):
+        await frozen.wait()
+        await until_done(db, 1)
+        second_done.set()
+    assert await balances(db, [account]) == {account: 10}
+
+
+async def test_a_recording_that_fails_is_repeated_without_losing_the_job(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    calls: list[int] = []
+
+    async def make(job: Job) -> int:
+        calls.append(job.attempts)
+        return 10**6 if job.attempts == 1 else 5  # the first breaks the table's CHECK
+
+    await request(db, account)
+    async with working(db, paying(make)):
+        await until_done(db, 1)
+    assert await balances(db, [account]) == {account: 5}
+    assert calls == [1, 2]
+
+
+async def test_local_work_is_done_in_its_batch_and_a_failing_one_waits_alone(db: Database) -> None:
+    ids = await open_accounts(db, 3)
+    jobs = Jobs()
+
+    @jobs.on("credit", ACCOUNTS)
+    async def on_credit(job: Job, tx: Tx) -> None:
+        if job.key == str(ids[1]) and job.attempts < 1:
+            raise LookupError("its row is not there yet")
+        await record(job, 1, tx)
+
+    for account in ids:
+        await store(db, "credit", str(account), f"evt_{account}", {"n": 1}, "corr")
+    async with working(db, jobs, workers=2):
+        await until_done(db, 3)
+    assert set((await balances(db, ids)).values()) == {1}
+
+
+async def test_a_provider_event_is_stored_once_by_its_own_id(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    first = await store(db, "credit", str(account), "evt_1", {"n": 1}, "corr")
+    again = await store(db, "credit", str(account), "evt_1", {"n": 1}, "corr")
+    assert (first, again) == (True, False)
+    assert await states(db) == {"due": 1}
+
+
+async def test_a_deadline_fires_when_it_is_due_and_not_before(db: Database) -> None:
+    soon, far = await open_accounts(db, 2)
+    jobs = Jobs()
+
+    @jobs.on("pay", ACCOUNTS)
+    async def on_deadline(job: Job, tx: Tx) -> None:
+        await record(job, 1, tx)
+
+    async with db.connection() as conn:
+        now = await conn.fetchval("SELECT now()")
+    await request(db, far, due_at=now + timedelta(hours=1))
+    await request(db, soon, due_at=now + timedelta(milliseconds=300))
+    async with working(db, jobs):
+        await until_done(db, 1)
+    assert await balances(db, [soon, far]) == {soon: 1, far: 0}
+
+
+async def test_jobs_that_may_share_a_call_do(db: Database) -> None:
+    ids = await open_accounts(db, 30)
+    sizes: list[int] = []
+
+    async def make(batch: Sequence[Job]) -> Sequence[int]:
+        sizes.append(len(batch))
+        return [1] * len(batch)
+
+    jobs = Jobs()
+    jobs.call_many("pay", make, record, ACCOUNTS, many=20)
+    for account in ids:
+        await request(db, account)
+    async with working(db, jobs):
+        await until_done(db, 30)
+    assert sizes == [20, 10]
+    assert set((await balances(db, ids)).values()) == {1}
