@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -19,9 +20,11 @@ from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 
 from shared import telemetry
-from shared.contracts.topics import TOPICS, Topic
+from shared.contracts.envelope import Envelope, Fact
+from shared.contracts.topics import TOPICS, Topic, topic_of
 from shared.db import UNAVAILABLE, Database
 from shared.handlers import StopConsuming
+from shared.ids import uuid7
 from shared.inbox import Inbox, Record
 from shared.outbox import Outgoing
 from shared.settings import ServiceSettings
@@ -171,6 +174,29 @@ async def create_topics(
                 raise for_code(code)(f"topic {name}")
     finally:
         await admin.close()
+
+
+async def tell(kafka_url: str, source: str, facts: Sequence[Fact]) -> None:
+    """Publish facts from outside any service: the shop's catalogue does. Raises KafkaError."""
+    broker = KafkaBroker(kafka_url, acks="all", logger=_broker_log())
+    async with broker:
+        for fact in facts:
+            envelope = Envelope(
+                id=uuid7(),
+                type=fact.type,
+                version=fact.version,
+                source=source,
+                subject=fact.key,
+                time=datetime.now(UTC),
+                correlation_id=str(uuid7()),
+                causation_id="",
+            )
+            await broker.publish(
+                fact.model_dump_json().encode(),
+                topic_of(type(fact)).name,
+                key=fact.key.encode(),
+                headers=envelope.headers(),
+            )
 
 
 def _new_topic(topic: Topic, replication_factor: int) -> NewTopic:

@@ -62,6 +62,7 @@ class PaymentRefundFailed(PaymentFact):
 
     refund_id: UUID
     reason: str
+    failed_at: datetime | None = None
 
 
 class PaymentCancelled(PaymentFact):

@@ -1,0 +1,182 @@
+"""The demo: twenty orders of every kind through the real stack, watched as they go, and the books checked at the end."""
+
+import asyncio
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from shared.bus import tell
+from shared.contracts.catalog import SkuListed
+
+from ordermesh.books import Check, checks
+from ordermesh.programs import GATEWAY, PROVIDERS, SANDBOX
+from ordermesh.settings import Settings
+from ordermesh.shop import Places, Reading, Shop
+from ordermesh.signals import run_until_signalled
+from ordermesh.stack import Stack, serving
+from ordermesh.stories import MUG, POSTER, SHIRT, STORIES
+
+ORDERS = 20
+AT_ONCE = 4
+QUIET_SECONDS = 60
+
+CATALOGUE = (
+    SkuListed(
+        sku_id=MUG, product_id="MUG", name="Blue mug", price=1250, shipping_price=150, currency="USD", weight_grams=350
+    ),
+    SkuListed(
+        sku_id=SHIRT, product_id="SHIRT", name="Shirt, M", price=2400, shipping_price=200, currency="USD", weight_grams=180
+    ),
+    SkuListed(
+        sku_id=POSTER, product_id="POSTER", name="Poster, A2", price=990, shipping_price=300, currency="USD", weight_grams=120
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Told:
+    """A story as it ended, or the reason why it did not."""
+
+    story: str
+    order: Reading | None
+    failure: str = ""
+
+
+async def demo(console: Console, environment: Mapping[str, str] | None = None) -> bool:
+    """Run the demo on a stack and data of its own; True when every story ended well and the books agree."""
+    with tempfile.TemporaryDirectory(prefix="ordermesh-demo-") as home:
+        settings = Settings.read(_without_real_parts(environment or Settings.read().environment))
+        own = settings.model_copy(update={"ordermesh_home": Path(home)})
+        async with serving(own, say=lambda line: console.print(line, style="dim", highlight=False)) as stack:
+            return await _run(stack, console)
+
+
+def _without_real_parts(environment: Mapping[str, str]) -> dict[str, str]:
+    """A demo charges nobody's card and writes into nobody's database, whatever the environment names."""
+    real = {provider.key for provider in PROVIDERS.values()} | {"KAFKA_URL"}
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in real and not name.endswith("_DATABASE_URL")
+    }
+
+
+async def feed_catalogue(kafka_url: str) -> None:
+    """The shop's catalogue says what it sells."""
+    await tell(kafka_url, "shop", CATALOGUE)
+
+
+async def _run(stack: Stack, console: Console) -> bool:
+    await feed_catalogue(stack.infrastructure.kafka_url)
+    async with Shop(Places(stack.urls[GATEWAY], stack.urls[SANDBOX])) as shop:
+        told = await _tell_all(shop, console)
+        await _quiet(shop)
+        orders = [await shop.read(done.order["id"]) for done in told if done.order]
+        by_id = {order["id"]: order for order in orders}
+        console.print(_orders_table(told, by_id))
+        console.print(await _providers_table(shop))
+        agreed = await checks(shop, orders)
+        console.print(_books_table(agreed))
+    failures = [done for done in told if done.order is None]
+    for done in failures:
+        console.print(f"[red]{done.story}: {done.failure}")
+    good = not failures and all(check.holds for check in agreed)
+    console.print(
+        "[green]Every order ended as its story says, and the books agree."
+        if good
+        else "[red]Something is wrong."
+    )
+    return good
+
+
+async def _tell_all(shop: Shop, console: Console) -> list[Told]:
+    """Twenty stories, a few at once, with a bar."""
+    slots = asyncio.Semaphore(AT_ONCE)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("Orders", total=ORDERS)
+
+        async def tell_one(number: int, name: str) -> Told:
+            async with slots:
+                try:
+                    order = await STORIES[name](shop, f"shopper{number}")
+                except Exception as error:  # noqa: BLE001 - one story's failure is shown in its row, the others go on
+                    return Told(name, None, f"{type(error).__name__}: {error}")
+                finally:
+                    progress.advance(bar)
+                return Told(name, order)
+
+        return await asyncio.gather(
+            *(tell_one(n, name) for n, name in enumerate(islice(cycle(STORIES), ORDERS), 1))
+        )
+
+
+async def _quiet(shop: Shop) -> None:
+    """Until webhooks are delivered, fees booked, and messages no longer on their way."""
+    for _ in range(QUIET_SECONDS * 5):
+        pending = await shop.sandbox("GET", "/control/pending")
+        page = await shop.ask("{ orders(limit: 100) { nodes { id notifications { status } } } }")
+        waiting = [
+            notification
+            for order in page["orders"]["nodes"]
+            for notification in order["notifications"] or ()
+            if notification["status"] == "REQUESTED"
+        ]
+        if not pending["pending"] and not waiting:
+            return
+        await asyncio.sleep(0.2)
+
+
+def _orders_table(told: Sequence[Told], by_id: dict[str, Reading]) -> Table:
+    table = Table("order", "story", "status", "payment", "shipment", "messages", "timeline", title="Orders")
+    for done in told:
+        order = by_id.get(done.order["id"]) if done.order else None
+        if order is None:
+            table.add_row("", done.story, "[red]failed", "", "", "", done.failure[:60])
+            continue
+        sent = [n["channel"] for n in order["notifications"] or () if n["status"] == "SENT"]
+        counts = ", ".join(f"{sent.count(channel)} {channel.lower()}" for channel in sorted(set(sent)))
+        timeline = " > ".join(entry["what"] for entry in order["timeline"])
+        shipments = ", ".join(shipment["status"] for shipment in order["shipments"] or ())
+        table.add_row(
+            order["orderNumber"],
+            done.story,
+            order["status"],
+            order["paymentStatus"],
+            shipments,
+            counts,
+            timeline,
+        )
+    return table
+
+
+async def _providers_table(shop: Shop) -> Table:
+    table = Table("effect", "times", title="What the providers saw")
+    for kind, count in sorted((await shop.sandbox("GET", "/control/summary"))["counts"].items()):
+        table.add_row(kind, str(count))
+    return table
+
+
+def _books_table(agreed: Sequence[Check]) -> Table:
+    table = Table("check", "ours", "theirs", "", title="The books")
+    for check in agreed:
+        table.add_row(check.what, check.ours, check.theirs, "[green]agree" if check.holds else "[red]DIFFER")
+    return table
+
+
+def main() -> int:
+    """The exit code: 0 when everything went as told, 1 when not, 130 when it was interrupted."""
+    console = Console()
+    outcome: list[bool] = []
+
+    async def run() -> None:
+        outcome.append(await demo(console))
+
+    if run_until_signalled(run()) and not outcome:
+        return 130
+    return 0 if outcome == [True] else 1

@@ -1,0 +1,179 @@
+"""A shop seen from outside: what storefronts and staff send to the gateway, what shoppers send to Stripe, carriers to Shippo.
+
+Everything goes over HTTP to real processes, with real tokens. Nothing here reads a service's database.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Self
+from uuid import uuid4
+
+import orjson
+from pyreqwest.client import Client, ClientBuilder
+
+UNTIL_SECONDS = 60
+POLL_SECONDS = 0.1
+
+ORDER = """
+    id orderNumber status paymentStatus total
+    timeline { at what toStatus actor why }
+    payment { status capturedAmount refundedAmount paymentIntentId clientSecret }
+    shipments { id status trackingNumber }
+    notifications { channel template status }
+"""
+PLACE = f"mutation Place($input: CreateOrderInput!) {{ createOrder(input: $input) {{ {ORDER} }} }}"
+READ = f"query Read($id: ID!) {{ order(id: $id) {{ {ORDER} }} }}"
+CANCEL = f"mutation Cancel($id: ID!) {{ cancelOrder(id: $id) {{ {ORDER} }} }}"
+REFUND = f"""mutation Refund($id: ID!, $amount: Float, $reason: String) {{
+    refundOrder(id: $id, amount: $amount, reason: $reason) {{ {ORDER} }}
+}}"""
+BUY_LABEL = "mutation Label($id: ID!) { buyShippingLabel(shipmentId: $id) { id status trackingNumber } }"
+DISPATCH = "mutation Dispatch($id: ID!) { dispatchShipment(shipmentId: $id) { id status } }"
+
+ADDRESS = {
+    "street": "1 Market Street",
+    "city": "San Francisco",
+    "state": "CA",
+    "zipCode": "94105",
+    "country": "US",
+}
+
+Reading = dict[str, Any]
+
+
+class Refused(Exception):
+    """The gateway answered errors; `codes` are their `extensions.code`."""
+
+    def __init__(self, errors: list[dict[str, Any]]) -> None:
+        super().__init__("; ".join(str(error.get("message")) for error in errors))
+        self.errors = errors
+        self.codes = [error.get("extensions", {}).get("code") for error in errors]
+
+
+class NotYet(TimeoutError):
+    """What was waited for did not come; the message has the last reading."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the shop's doors are."""
+
+    gateway: str
+    sandbox: str
+
+
+class Shop:
+    """The gateway and the sandbox, with a token for each person. `repeat`: send every mutation twice, under one key."""
+
+    def __init__(self, places: Places, *, repeat: bool = False) -> None:
+        self.places = places
+        self._repeat = repeat
+        self._tokens: dict[tuple[str, str], str] = {}
+        self._client: Client = ClientBuilder().timeout(timedelta(seconds=30)).build()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    # -- people
+
+    async def token(self, role: str, subject: str) -> str:
+        """A development token of the sandbox's issuer."""
+        if (role, subject) not in self._tokens:
+            person = {"email": f"{subject}@example.com", "name": subject.title()}
+            answer = await self.sandbox("POST", "/issuer/token", {"role": role, "sub": subject, **person})
+            self._tokens[role, subject] = answer["token"]
+        return self._tokens[role, subject]
+
+    async def ask(
+        self, query: str, variables: Reading | None = None, *, role: str = "staff", subject: str = "sam"
+    ) -> Reading:
+        """The data of a GraphQL request. Raises Refused."""
+        headers = {"authorization": f"Bearer {await self.token(role, subject)}"}
+        if query.lstrip().startswith("mutation"):
+            headers["idempotency-key"] = str(uuid4())
+        body = {"query": query, "variables": variables or {}}
+        if self._repeat and "idempotency-key" in headers:
+            await self._post(f"{self.places.gateway}/graphql", body, headers)
+        answer = await self._post(f"{self.places.gateway}/graphql", body, headers)
+        if answer.get("errors"):
+            raise Refused(answer["errors"])
+        data: Reading = answer["data"]
+        return data
+
+    async def sandbox(self, method: str, path: str, body: Reading | None = None) -> Reading:
+        """What no storefront does: play the browser at Stripe, the carrier at Shippo; read the providers' record."""
+        request = self._client.request(method, f"{self.places.sandbox}{path}")
+        response = await (request.body_json(body) if body is not None else request).build().send()
+        answer: Reading = orjson.loads(bytes(await response.bytes()))
+        return answer
+
+    # -- what they do
+
+    async def place(self, shopper: str, items: dict[str, int], *, phone: str | None = None) -> Reading:
+        wanted = {
+            "items": [{"sku": sku, "quantity": quantity} for sku, quantity in items.items()],
+            "shippingAddress": ADDRESS,
+            "contact": {"phone": phone},
+        }
+        data = await self.ask(PLACE, {"input": wanted}, role="shopper", subject=shopper)
+        return await self.until(data["createOrder"]["id"], _payable, shopper=shopper)
+
+    async def pay(self, order: Reading, card: str = "pm_card_visa") -> None:
+        """What a browser does with the client secret and Stripe.js; a declined card is an answer, not an error."""
+        intent = order["payment"]["paymentIntentId"]
+        await self.sandbox(
+            "POST", f"/control/stripe/payment_intents/{intent}/confirm", {"payment_method": card}
+        )
+
+    async def carrier_says(self, tracking_number: str, status: str) -> None:
+        await self.sandbox(
+            "POST", "/control/shippo/track", {"tracking_number": tracking_number, "status": status}
+        )
+
+    async def read(self, order_id: str, *, role: str = "staff", subject: str = "sam") -> Reading:
+        """The order with everything the four services know of it. Raises Refused."""
+        data = await self.ask(READ, {"id": order_id}, role=role, subject=subject)
+        order: Reading = data["order"]
+        return order
+
+    async def until(
+        self, order_id: str, ready: Callable[[Reading], bool], *, shopper: str | None = None
+    ) -> Reading:
+        """Read again until `ready`. Raises NotYet."""
+        role, subject = ("shopper", shopper) if shopper else ("staff", "sam")
+        order: Reading = {}
+        for _ in range(int(UNTIL_SECONDS / POLL_SECONDS)):
+            order = await self.read(order_id, role=role, subject=subject)
+            if order and ready(order):
+                return order
+            await asyncio.sleep(POLL_SECONDS)
+        raise NotYet(f"order {order_id}: {order}")
+
+    async def _post(self, url: str, body: Reading, headers: dict[str, str]) -> Reading:
+        response = await self._client.post(url).headers(headers).body_json(body).build().send()
+        answer: Reading = orjson.loads(bytes(await response.bytes()))
+        return answer
+
+
+def _payable(order: Reading) -> bool:
+    return bool(order["payment"] and order["payment"]["clientSecret"])
+
+
+def is_status(status: str) -> Callable[[Reading], bool]:
+    return lambda order: bool(order["status"] == status)
+
+
+def has_shipment(status: str) -> Callable[[Reading], bool]:
+    return lambda order: any(shipment["status"] == status for shipment in order["shipments"] or ())
+
+
+def is_refunded(order: Reading) -> bool:
+    """Every captured cent went back, and both services say so."""
+    payment = order["payment"]
+    all_back = payment["capturedAmount"] == payment["refundedAmount"] > 0
+    return bool(all_back and order["paymentStatus"] == "REFUNDED")
