@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from ordermesh.infrastructure import Infrastructure, embedded
 
+from ordermesh.infrastructure import Infrastructure, embedded
 from shared.bus import create_topics
 from shared.migrations import migrate
 
@@ -40,7 +40,7 @@ FreshDatabases = Callable[..., Awaitable[dict[str, str]]]
 
 @pytest.fixture(scope="session")
 def fresh_databases(infrastructure: Infrastructure, migrated: dict[str, str]) -> FreshDatabases:
-    """`await fresh_databases("orders", ...)`: new, migrated, empty databases by service."""
+    """New, migrated, empty databases by service: `await fresh_databases("orders", "payments")`."""
 
     async def fresh(*services: str) -> dict[str, str]:
         template = {service: migrated[service] for service in services}
@@ -55,7 +55,11 @@ def _only_loopback() -> Any:
     connect = socket.socket.connect
 
     def checked(self: socket.socket, address: Any) -> None:
-        if self.family in {socket.AF_INET, socket.AF_INET6} and address[0] not in {"127.0.0.1", "::1", "localhost"}:
+        if self.family in {socket.AF_INET, socket.AF_INET6} and address[0] not in {
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        }:
             raise AssertionError(f"a test connects to {address}")
         connect(self, address)
 

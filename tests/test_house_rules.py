@@ -10,7 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 TRACKED = subprocess.run(
-    ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=True,
 ).stdout.split("\n")
 FILES = [ROOT / name for name in TRACKED if name and (ROOT / name).is_file()]
 SOURCES = [path for path in FILES if path.suffix == ".py" and "src" in path.parts]
@@ -67,14 +71,21 @@ def test_a_handler_is_eight_lines_at_most() -> None:
 
 
 BANNED = {
-    "a commit or a broker outside the plumbing": (r"\.commit\(|\.publish\(", lambda m: not m.startswith("shared")),
+    "a commit or a broker outside the plumbing": (
+        r"\.commit\(|\.publish\(",
+        lambda m: not m.startswith("shared"),
+    ),
     "a clock or a random id in a domain": (
         r"datetime\.now|utcnow|uuid4|uuid7|time\.time|random\.",
         lambda m: m.split(".")[-1] in {"domain", "status", "reactions"},
     ),
     "SQLAlchemy outside tables, store and the plumbing": (
         r"^(from|import) sqlalchemy",
-        lambda m: not m.startswith("shared.") and m.split(".")[-1] not in {"tables", "store"} and MIGRATIONS not in m,
+        lambda m: (
+            not m.startswith("shared.")
+            and m.split(".")[-1] not in {"tables", "store"}
+            and MIGRATIONS not in m
+        ),
     ),
     "anything but pydantic and the standard library in contracts": (
         r"^(from|import) (?!pydantic|shared\.contracts|typing|collections|datetime|uuid|enum|dataclasses|decimal)",
@@ -102,7 +113,9 @@ def test_there_is_no(what: str) -> None:
 
 
 def test_no_module_is_named_for_nothing() -> None:
-    assert [name_of(p) for p in SOURCES if p.stem in {"utils", "util", "common", "helpers", "misc", "base"}] == []
+    assert [
+        name_of(p) for p in SOURCES if p.stem in {"utils", "util", "common", "helpers", "misc", "base"}
+    ] == []
 
 
 def test_no_bare_except() -> None:
@@ -129,7 +142,7 @@ def test_no_committed_file_names_a_package_registry() -> None:
 
 def test_requirements_are_pinned_with_hashes() -> None:
     lock = (ROOT / "requirements.lock").read_text()
-    pins = re.findall(r"^([a-z0-9._-]+(?:\[[a-z,]+\])?)==", lock, re.M)
+    pins = re.findall(r"^([a-z0-9._-]+(?:\[[a-z,]+\])?)==", lock, re.MULTILINE)
     assert len(pins) > 50
     assert lock.count("--hash=sha256:") >= len(pins)
     assert "://" not in lock

@@ -5,7 +5,6 @@ from itertools import permutations
 from uuid import UUID, uuid4
 
 import pytest
-from support.orders import ACT, a_line, all_lines, an_order, later
 
 from orders.domain import Decision, Order, PaymentStatus, RefundStatus, Stage, decide, request_refund
 from orders.reactions import (
@@ -22,6 +21,7 @@ from orders.reactions import (
 )
 from orders.status import Command, Happened, OrderStatus
 from shared.contracts import orders as facts
+from support.orders import ACT, a_line, all_lines, an_order, later
 
 SHIPMENT, SECOND = uuid4(), uuid4()
 
@@ -35,7 +35,9 @@ def paid(order: Order | None = None) -> Order:
     return payment_captured(order, order.total, "pi_1", ACT).order
 
 
-def reached(order: Order, stage: Stage, shipment: UUID = SHIPMENT, lines: dict[int, int] | None = None) -> Decision:
+def reached(
+    order: Order, stage: Stage, shipment: UUID = SHIPMENT, lines: dict[int, int] | None = None
+) -> Decision:
     return shipment_reached(order, shipment, stage, lines or all_lines(order), later(60))
 
 
@@ -90,7 +92,9 @@ def test_a_decline_that_comes_after_the_capture_means_nothing() -> None:
 
 def test_the_order_is_shipped_when_all_its_live_items_are_out() -> None:
     tracking = Tracking("USPS", "9205", "https://track")
-    decision = shipment_reached(paid(), SHIPMENT, Stage.DISPATCHED, {1: 2, 2: 1}, later(60), tracking=tracking)
+    decision = shipment_reached(
+        paid(), SHIPMENT, Stage.DISPATCHED, {1: 2, 2: 1}, later(60), tracking=tracking
+    )
     assert decision.order.status is OrderStatus.SHIPPED
     assert (decision.order.tracking, decision.order.shipping_carrier) == ("9205", "USPS")
     [fact] = decision.facts
@@ -193,7 +197,9 @@ def test_marking_delivered_counts_the_items_and_a_later_scan_changes_nothing() -
 
 
 def test_the_actual_cost_is_the_sum_of_live_labels() -> None:
-    two = reached(reached(paid(), Stage.LABELLED, SHIPMENT, {1: 2}).order, Stage.LABELLED, SECOND, {2: 1}).order
+    two = reached(
+        reached(paid(), Stage.LABELLED, SHIPMENT, {1: 2}).order, Stage.LABELLED, SECOND, {2: 1}
+    ).order
     costed = label_bought(label_bought(two, SHIPMENT, 700, "priority", "u1"), SECOND, 300, "priority", "u2")
     assert costed.actual_shipping_cost == 1000
     assert label_refunded(costed, SHIPMENT).actual_shipping_cost == 300

@@ -39,7 +39,9 @@ def test_every_status_can_be_reached_from_the_first() -> None:
 
 
 def test_no_move_leads_to_the_same_status_or_back_to_pending() -> None:
-    moves = [(status, cell.to) for status, row in TABLE.items() for cell in row.values() if isinstance(cell, Move)]
+    moves = [
+        (status, cell.to) for status, row in TABLE.items() for cell in row.values() if isinstance(cell, Move)
+    ]
     assert all(before is not after and after is not OrderStatus.PENDING for before, after in moves)
 
 

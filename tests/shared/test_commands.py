@@ -5,12 +5,12 @@ from dataclasses import replace
 from uuid import UUID
 
 import pytest
-from support.accounts import ACCOUNTS, balances, credit, open_accounts
 
 from shared.commands import Command, Once, execute
 from shared.db import Database
 from shared.errors import Code, Refusal
 from shared.tx import NotLocked, Tx
+from support.accounts import ACCOUNTS, balances, credit, open_accounts
 
 
 def deposit(account: UUID, amount: int) -> Command:
@@ -67,9 +67,7 @@ async def test_the_same_key_of_another_caller_is_another_key(db: Database) -> No
     [account] = await open_accounts(db, 1)
     await pay_in(db, account, 7, "k1")
     other = Once("bob", "k1", "deposit", {"amount": 7})
-    await execute(
-        db, "test", deposit(account, 7), (ACCOUNTS, [str(account)]), correlation_id="t", once=other
-    )
+    await execute(db, "test", deposit(account, 7), (ACCOUNTS, [str(account)]), correlation_id="t", once=other)
     assert await balances(db, [account]) == {account: 14}
 
 

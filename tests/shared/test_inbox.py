@@ -5,12 +5,12 @@ import random
 from uuid import uuid4
 
 import pytest
-from support import accounts
-from support.accounts import balances, credit, dead_letters, open_accounts, record
 
 from shared.db import Database
 from shared.handlers import StopConsuming
 from shared.inbox import MAX_RUN_OF_FAILURES, Inbox, Record
+from support import accounts
+from support.accounts import balances, credit, dead_letters, open_accounts, record
 
 
 async def test_a_fact_delivered_again_in_the_batch_or_later_counts_once(db: Database) -> None:
@@ -84,7 +84,9 @@ _GARBAGE = {
 
 
 @pytest.mark.parametrize("what", _GARBAGE)
-async def test_garbage_lies_in_the_dead_letters_byte_by_byte_and_blocks_nothing(db: Database, what: str) -> None:
+async def test_garbage_lies_in_the_dead_letters_byte_by_byte_and_blocks_nothing(
+    db: Database, what: str
+) -> None:
     [account] = await open_accounts(db, 1)
     good = record(credit(account, "good"))
     changed = {"value": good.value, "headers": dict(good.headers), **_GARBAGE[what]}
@@ -109,7 +111,9 @@ async def test_a_fact_that_this_service_does_not_act_on_is_passed_over(db: Datab
     assert await dead_letters(db) == []
 
 
-async def test_valid_facts_failing_one_after_the_other_stop_the_consumer_and_lose_nothing(db: Database) -> None:
+async def test_valid_facts_failing_one_after_the_other_stop_the_consumer_and_lose_nothing(
+    db: Database,
+) -> None:
     ids = await open_accounts(db, MAX_RUN_OF_FAILURES + 5)
     records = [record(credit(account, "poison", 3)) for account in ids]
     with pytest.raises(StopConsuming):
@@ -131,11 +135,15 @@ async def test_two_consumers_with_overlapping_accounts_never_deadlock_and_lose_n
             await inbox.receive([record(credit(account, f"{name}{batch}")) for account in mixed])
 
     async with db.connection() as conn:
-        before = await conn.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        before = await conn.fetchval(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
     await asyncio.gather(consume("a"), consume("b"))
     async with db.connection() as conn:
         await conn.execute("SELECT pg_stat_force_next_flush()")
-        after = await conn.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        after = await conn.fetchval(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        )
     assert set((await balances(db, ids)).values()) == {50}
     assert await dead_letters(db) == []
     assert after == before

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from support.accounts import ACCOUNTS, balances, open_accounts
 
 from shared import jobs as jobs_module
 from shared.commands import execute
@@ -16,6 +15,7 @@ from shared.db import Database
 from shared.jobs import Job, Jobs, Worker, store
 from shared.mapping import Mapping
 from shared.tx import Tx
+from support.accounts import ACCOUNTS, balances, open_accounts
 
 
 @asynccontextmanager

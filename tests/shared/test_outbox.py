@@ -8,11 +8,9 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import orjson
-import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from ordermesh.infrastructure import Infrastructure
-from support.accounts import ACCOUNTS, credit, open_accounts
 
+from ordermesh.infrastructure import Infrastructure
 from shared.bus import Bus, create_topics
 from shared.commands import execute
 from shared.contracts.topics import PAYMENT_EVENTS
@@ -20,6 +18,7 @@ from shared.db import Database
 from shared.outbox import Outgoing, Relay, replay
 from shared.settings import ServiceSettings
 from shared.tx import Tx
+from support.accounts import ACCOUNTS, credit, open_accounts
 
 WRITERS, EACH = 16, 60
 
@@ -80,7 +79,9 @@ async def test_sixteen_writers_on_shared_accounts_lose_no_fact_and_invert_none(
 
 async def consume(kafka_url: str, keys: set[str], count: int) -> dict[str, list[int]]:
     """The amounts of the records with these keys, per key in the broker's order, read from the beginning."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka_url, auto_offset_reset="earliest", fetch_max_wait_ms=20)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=kafka_url, auto_offset_reset="earliest", fetch_max_wait_ms=20
+    )
     await consumer.start()
     consumer.assign([TopicPartition(PAYMENT_EVENTS.name, n) for n in range(PAYMENT_EVENTS.partitions)])
     await consumer.seek_to_beginning()

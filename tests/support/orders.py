@@ -23,7 +23,9 @@ ADDRESS = {
     "country": "US",
     "phone": None,
 }
-SHOPPER = Principal(Role.SHOPPER, "test|ann", "test", "ann", CUSTOMER, name="Ann Lee", email="ann@example.com")
+SHOPPER = Principal(
+    Role.SHOPPER, "test|ann", "test", "ann", CUSTOMER, name="Ann Lee", email="ann@example.com"
+)
 OTHER = Principal(Role.SHOPPER, "test|bob", "test", "bob", customer_id_of("test", "bob"), name="Bob")
 STAFF = Principal(Role.STAFF, "test|eve", "test", "eve")
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
-from shared.bus import tell
-from shared.contracts.catalog import SkuListed
 
 from ordermesh.books import Check, checks
 from ordermesh.programs import GATEWAY, PROVIDERS, SANDBOX
@@ -20,6 +18,8 @@ from ordermesh.shop import Places, Reading, Shop
 from ordermesh.signals import run_until_signalled
 from ordermesh.stack import Stack, serving
 from ordermesh.stories import MUG, POSTER, SHIRT, STORIES
+from shared.bus import tell
+from shared.contracts.catalog import SkuListed
 
 ORDERS = 20
 AT_ONCE = 4
@@ -66,14 +66,15 @@ def _without_real_parts(environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-async def feed_catalogue(kafka_url: str) -> None:
-    """The shop's catalogue says what it sells."""
+async def feed_catalogue(kafka_url: str, shop: Shop) -> None:
+    """The shop's catalogue says what it sells; returns when orders for it can be placed."""
     await tell(kafka_url, "shop", CATALOGUE)
+    await shop.until_listed({sku.sku_id for sku in CATALOGUE})
 
 
 async def _run(stack: Stack, console: Console) -> bool:
-    await feed_catalogue(stack.infrastructure.kafka_url)
     async with Shop(Places(stack.urls[GATEWAY], stack.urls[SANDBOX])) as shop:
+        await feed_catalogue(stack.infrastructure.kafka_url, shop)
         told = await _tell_all(shop, console)
         await _quiet(shop)
         orders = [await shop.read(done.order["id"]) for done in told if done.order]

@@ -114,6 +114,15 @@ class Shop:
 
     # -- what they do
 
+    async def until_listed(self, skus: set[str]) -> None:
+        """Until the catalogue has reached the shop: an order for it is no longer refused as unknown. Raises NotYet."""
+        for _ in range(int(UNTIL_SECONDS / POLL_SECONDS)):
+            page = await self.ask("{ skus(limit: 100) { id } }")
+            if skus <= {sku["id"] for sku in page["skus"]}:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+        raise NotYet(f"the catalogue does not list {skus}")
+
     async def place(self, shopper: str, items: dict[str, int], *, phone: str | None = None) -> Reading:
         wanted = {
             "items": [{"sku": sku, "quantity": quantity} for sku, quantity in items.items()],

@@ -1,7 +1,6 @@
 """`python -m orders [serve|migrate|replay]`."""
 
-from shared.service import main
-
 from orders.app import build
+from shared.service import main
 
 main("orders", build)

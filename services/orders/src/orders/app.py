@@ -1,12 +1,11 @@
 """Where orders is put together."""
 
-from shared.service import Service
-
 from orders.deadlines import deadlines
 from orders.handlers import handlers
 from orders.schema import schema
 from orders.settings import Settings
 from orders.store import OrderNumbers
+from shared.service import Service
 
 
 class Orders(Service):

@@ -6,11 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from shared.auth import Principal, Role
-from shared.contracts import orders as facts
-from shared.errors import Code, Refusal
-from shared.tx import Tx
-
 from orders import deadlines
 from orders.domain import (
     Act,
@@ -27,6 +22,10 @@ from orders.reactions import all_delivered
 from orders.status import Command, OrderStatus, next_statuses
 from orders.store import ORDERS
 from orders.tables import customers, timeline
+from shared.auth import Principal, Role
+from shared.contracts import orders as facts
+from shared.errors import Code, Refusal
+from shared.tx import Tx
 
 MAX_LINES = 100
 MAX_QUANTITY = 10_000

@@ -1,12 +1,11 @@
 """Deadlines of orders: they fire, lock the order, and let the status table decide. Nobody ever cancels one."""
 
-from shared.jobs import Job, Jobs
-from shared.tx import Tx
-
 from orders.domain import Act, decide
 from orders.handlers import settle
 from orders.status import Happened
 from orders.store import ORDERS
+from shared.jobs import Job, Jobs
+from shared.tx import Tx
 
 UNPAID = "orders.unpaid"
 

@@ -10,10 +10,9 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
 
+from orders.status import TABLE, Compensate, Happened, Ignore, Move, OrderStatus, Refuse, Remedy, Trigger
 from shared.contracts import orders as facts
 from shared.contracts.envelope import Fact
-
-from orders.status import TABLE, Compensate, Happened, Ignore, Move, OrderStatus, Refuse, Remedy, Trigger
 
 
 class PaymentStatus(StrEnum):

@@ -5,12 +5,12 @@ from typing import Any, Self
 from uuid import UUID
 
 import strawberry
-from shared.contracts.money import to_major
-from shared.graphql import Info
 
 from orders import store
 from orders.domain import Line, Order, OrderType, PaymentStatus
 from orders.status import OrderStatus, next_statuses
+from shared.contracts.money import to_major
+from shared.graphql import Info
 
 strawberry.enum(OrderStatus, description="What stage of its life an order is in.")
 strawberry.enum(PaymentStatus, description="How far the money has come.")
@@ -74,6 +74,27 @@ class UserNode:
             last_name=last or None,
             email=row.email,
             phone=row.phone,
+        )
+
+
+@strawberry.type(name="Sku", description="What the catalogue sells, at its present price.")
+class SkuNode:
+    id: strawberry.ID
+    product_id: str
+    name: str
+    price: float
+    currency: str
+    available: bool
+
+    @classmethod
+    def of(cls, row: Any) -> Self:
+        return cls(
+            id=strawberry.ID(row.id),
+            product_id=row.product_id,
+            name=row.name,
+            price=to_major(row.price, row.currency),
+            currency=row.currency,
+            available=row.available,
         )
 
 

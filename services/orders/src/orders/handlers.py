@@ -1,14 +1,13 @@
 """What orders does about the facts it hears: load, decide, save, say."""
 
-from shared.contracts import catalog, payments, shipping
-from shared.handlers import Handlers
-from shared.tx import Tx
-
 from orders import reactions
 from orders.domain import Act, Decision, Order, Stage
 from orders.reactions import Tracking
 from orders.store import ORDERS
 from orders.tables import skus, timeline
+from shared.contracts import catalog, payments, shipping
+from shared.handlers import Handlers
+from shared.tx import Tx
 
 handlers = Handlers("orders")
 

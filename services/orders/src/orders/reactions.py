@@ -3,8 +3,6 @@
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from shared.contracts import orders as facts
-
 from orders.domain import (
     Act,
     Decision,
@@ -18,6 +16,7 @@ from orders.domain import (
     derive,
 )
 from orders.status import Happened, OrderStatus
+from shared.contracts import orders as facts
 
 _RANK = {stage: rank for rank, stage in enumerate(Stage)}
 _FULFILLING = frozenset({Stage.LABELLED})

@@ -4,19 +4,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import strawberry
+
+from orders import commands, store
+from orders.commands import Customer, Placing
+from orders.domain import Order
+from orders.graph import OrderNode, SkuNode, load_order
+from orders.status import OrderStatus
+from orders.store import ORDERS
 from shared.auth import Principal
 from shared.commands import Command, execute, uuid_or
 from shared.contracts.money import to_minor
 from shared.errors import Code, Refusal
 from shared.graphql import EXTENSIONS, Info
 from shared.ids import uuid7
-
-from orders import commands, store
-from orders.commands import Customer, Placing
-from orders.domain import Order
-from orders.graph import OrderNode, load_order
-from orders.status import OrderStatus
-from orders.store import ORDERS
 
 MAX_PAGE = 100
 MAX_OFFSET = 10_000
@@ -106,6 +106,16 @@ class Query:
     ) -> PaginatedOrders:
         info.context.principal.require_staff()
         return await _page(info, page, limit, status)
+
+    @strawberry.field(
+        description="The catalogue in the order of SKU ids, beginning after one of them; open to everybody."
+    )
+    async def skus(self, info: Info, after: str | None = None, limit: int | None = 50) -> list[SkuNode]:
+        limit = limit or 50
+        if not 1 <= limit <= MAX_PAGE:
+            raise Refusal(Code.BAD_INPUT, f"limit is 1 to {MAX_PAGE}")
+        rows = await store.skus_page(info.context.service.db, after=after or "", limit=limit)
+        return [SkuNode.of(row) for row in rows]
 
 
 @strawberry.type

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
+
 from shared.contracts.money import Currency, Minor
 from shared.settings import ServiceSettings
 

@@ -5,9 +5,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from shared.auth import Principal, Role
-from shared.db import Database
-from shared.mapping import Mapping
 from sqlalchemy import ColumnElement, Row, Select, false, func, select, text, true
 
 from orders.domain import (
@@ -22,6 +19,9 @@ from orders.domain import (
 )
 from orders.status import OrderStatus
 from orders.tables import customers, orders, skus, timeline
+from shared.auth import Principal, Role
+from shared.db import Database
+from shared.mapping import Mapping
 
 MAX_TIMELINE = 200
 _NUMBERS_AT_ONCE = 20
@@ -143,6 +143,11 @@ async def customers_by_id(db: Database, ids: Sequence[UUID]) -> dict[UUID, Row[A
 
 async def skus_by_id(db: Database, ids: Sequence[str]) -> dict[str, Row[Any]]:
     return {row.id: row for row in await db.fetch(select(skus).where(skus.c.id.in_(ids)))}
+
+
+async def skus_page(db: Database, *, after: str, limit: int) -> Sequence[Row[Any]]:
+    """In the order of their ids."""
+    return await db.fetch(select(skus).where(skus.c.id > after).order_by(skus.c.id).limit(limit))
 
 
 async def _orders(db: Database, query: Select[Any]) -> list[Order]:

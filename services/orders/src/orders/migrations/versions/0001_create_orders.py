@@ -2,8 +2,9 @@
 
 import sqlalchemy as sa
 from alembic import op
-from shared.migrations import create_plumbing
 from sqlalchemy.dialects.postgresql import JSONB
+
+from shared.migrations import create_plumbing
 
 revision = "0001"
 down_revision = None

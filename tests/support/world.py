@@ -1,0 +1,133 @@
+"""The whole of Ordermesh in one event loop: sandbox, four services, gateway, each on a real socket, a real broker between."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sandbox
+from gateway.app import Gateway
+from gateway.settings import Settings as GatewaySettings
+from notifications.app import build as build_notifications
+from notifications.settings import Settings as NotificationsSettings
+from ordermesh.demo import feed_catalogue
+from ordermesh.infrastructure import Infrastructure
+from ordermesh.shop import Places, Shop
+from orders.app import build as build_orders
+from orders.settings import Settings as OrdersSettings
+from payments.app import build as build_payments
+from payments.settings import Settings as PaymentsSettings
+from sandbox.settings import Settings as SandboxSettings
+from shared.service import Service
+from shared.testing import Network, deliver_twice, free_socket, serving, url_of
+from shipping.app import build as build_shipping
+from shipping.settings import Settings as ShippingSettings
+
+SERVICES = ("orders", "payments", "shipping", "notifications")
+STRIPE_SECRET, SHIPPO_SECRET = "whsec_test", "shippo_test_secret"
+
+
+@dataclass
+class World:
+    """`shop` is the outside, `network` the inside: `await world.network.settle()` returns when nothing is in flight."""
+
+    shop: Shop
+    network: Network
+    places: Places
+
+
+@asynccontextmanager
+async def a_world(
+    infrastructure: Infrastructure, databases: dict[str, str], *, twice: bool
+) -> AsyncIterator[World]:
+    """`twice`: every fact, every webhook and every mutation is delivered two times."""
+    sockets = {name: free_socket() for name in (*SERVICES, "gateway")}
+    urls = {name: url_of(sock) for name, sock in sockets.items()}
+    async with AsyncExitStack() as stack:
+        box = await stack.enter_async_context(
+            sandbox.running(
+                SandboxSettings(
+                    port=0,
+                    smtp_port=0,
+                    stripe_webhook_url=f"{urls['payments']}/webhooks/stripe",
+                    stripe_webhook_secret=STRIPE_SECRET,
+                    shippo_webhook_url=f"{urls['shipping']}/webhooks/shippo",
+                    shippo_webhook_secret=SHIPPO_SECRET,
+                    fee_delay_seconds=0.1,
+                )
+            )
+        )
+        services = _services(infrastructure, databases, box)
+        for service in services:
+            if twice:
+                deliver_twice(service)
+            await stack.enter_async_context(serving(service, sockets[service.name]))
+        await stack.enter_async_context(serving(_gateway(urls, box), sockets["gateway"]))
+        places = Places(urls["gateway"], box.url)
+        shop = await stack.enter_async_context(Shop(places, repeat=twice))
+        if twice:
+            await shop.sandbox("POST", "/control/webhooks/copies", {"n": 2})
+
+        async def webhooks_pending() -> int:
+            return int((await shop.sandbox("GET", "/control/pending"))["pending"])
+
+        network = Network(services, webhooks_pending)
+        await feed_catalogue(infrastructure.kafka_url, shop)
+        yield World(shop, network, places)
+
+
+def _services(infrastructure: Infrastructure, databases: dict[str, str], box: Any) -> list[Service]:
+    def common(name: str) -> dict[str, Any]:
+        return {
+            "database_url": databases[name],
+            "kafka_url": infrastructure.kafka_url,
+            "kafka_idempotence": infrastructure.kafka_idempotence,
+            "kafka_fetch_max_wait_ms": infrastructure.kafka_fetch_max_wait_ms,
+            "auth_issuers": [issuer(box)],
+        }
+
+    return [
+        build_orders(OrdersSettings(**common("orders"))),
+        build_payments(
+            PaymentsSettings(
+                **common("payments"),
+                stripe_api_key="sk_test_ordermesh",
+                stripe_api_base=f"{box.url}/stripe",
+                stripe_webhook_secret=STRIPE_SECRET,
+            )
+        ),
+        build_shipping(
+            ShippingSettings(
+                **common("shipping"),
+                shippo_api_key="shippo_test_key",
+                shippo_api_base=f"{box.url}/shippo",
+                shippo_webhook_secret=SHIPPO_SECRET,
+                label_second_look=0.5,
+            )
+        ),
+        build_notifications(
+            NotificationsSettings(
+                **common("notifications"),
+                smtp_url=f"smtp://127.0.0.1:{box.smtp_port}",
+                twilio_account_sid="AC00000000000000000000000000000000",
+                twilio_auth_token="twilio_test",
+                twilio_phone_number="+15005550006",
+                twilio_api_base=f"{box.url}/twilio",
+                slack_webhook_url=f"{box.url}/slack/services/T000/B000/secret",
+                slack_every=0.05,
+            )
+        ),
+    ]
+
+
+def _gateway(urls: dict[str, str], box: Any) -> Any:
+    settings = GatewaySettings(
+        subgraphs={name: f"{urls[name]}/graphql" for name in SERVICES},
+        auth_issuers=[issuer(box)],
+        poll_interval=0.2,
+    )
+    return Gateway(settings)
+
+
+def issuer(box: Any) -> dict[str, str]:
+    return {"issuer": box.issuer.url, "jwks_url": f"{box.issuer.url}/jwks.json", "audience": "ordermesh"}
