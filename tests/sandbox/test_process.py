@@ -8,9 +8,8 @@ from pathlib import Path
 
 import orjson
 import pytest
-from pyreqwest.client import Client
-
 import sandbox
+from pyreqwest.client import Client
 
 PORTS = {"PORT": "0", "SMTP_PORT": "0"}
 

@@ -242,6 +242,11 @@ async def test_a_parcel_with_another_label_can_be_registered_and_followed(
             {"address_from": SENDER, "address_to": SHOPPER, "parcels": [PARCEL], "metadata": "m" * 101},
             "metadata",
         ),
+        (
+            "shipments",
+            {"address_from": SENDER, "address_to": SHOPPER, "parcels": [PARCEL | {"weight": "-1"}]},
+            "parcels",
+        ),
         ("transactions", {}, "rate"),
         ("transactions", {"rate": "unknown"}, "rate"),
         ("refunds", {"transaction": "unknown"}, "transaction"),

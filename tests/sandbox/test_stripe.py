@@ -120,6 +120,9 @@ async def test_a_browser_confirms_with_a_publishable_key_and_the_client_secret_o
     browser = http.post(url).bearer_auth("pk_test_shop")
     accepted = await browser.form(form | {"client_secret": str(intent.client_secret)}).build().send()
     assert (accepted.status, (await accepted.json())["status"]) == (200, "succeeded")
+    seen = http.get(url.removesuffix("/confirm")).bearer_auth("pk_test_shop")
+    answer = await seen.query({"client_secret": str(intent.client_secret)}).build().send()
+    assert (await answer.json())["id"] == intent.id
 
 
 async def test_a_publishable_key_opens_nothing_else(box: sandbox.Box, http: Client) -> None:
@@ -220,6 +223,13 @@ async def test_an_intent_can_be_created_and_confirmed_in_one_call(
         ({"amount": 2_000, "currency": "dollars"}, None, "currency"),
         ({"amount": 2_000, "currency": "usd", "ammount": 1}, "parameter_unknown", "ammount"),
         ({"amount": 2_000, "currency": "usd", "capture_method": "manual"}, None, "capture_method"),
+        ({"amount": 2_000, "currency": "usd", "description": {"a": "b"}}, None, "description"),
+        ({"amount": 2_000, "currency": "usd", "metadata": "x"}, None, "metadata"),
+        (
+            {"amount": 2_000, "currency": "usd", "automatic_payment_methods": "x"},
+            None,
+            "automatic_payment_methods",
+        ),
         ({"amount": 2_000, "currency": "usd", "metadata": {"k" * 41: "v"}}, None, f"metadata[{'k' * 41}]"),
         (
             {"amount": 2_000, "currency": "usd", "confirm": True, "payment_method": "pm_x"},
@@ -251,6 +261,9 @@ async def test_unknown_objects_and_paths_are_not_found(shop: stripe.StripeClient
     with pytest.raises(stripe.InvalidRequestError) as missing:
         await shop.v1.disputes.list_async()
     assert missing.value.http_status == 404
+    with pytest.raises(stripe.InvalidRequestError) as missing:
+        await shop.v1.refunds.list_async({"starting_after": "re_none"})
+    assert (missing.value.code, missing.value.param) == ("resource_missing", "starting_after")
 
 
 async def test_lists_page_newest_first_and_filter_by_creation_time(
