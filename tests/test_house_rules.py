@@ -3,7 +3,7 @@
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -70,7 +70,7 @@ def test_a_handler_is_eight_lines_at_most() -> None:
     assert fat == []
 
 
-BANNED = {
+BANNED: dict[str, tuple[str, Callable[[str], bool]]] = {
     "a commit or a broker outside the plumbing": (
         r"\.commit\(|\.publish\(",
         lambda m: not m.startswith("shared"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -69,7 +70,7 @@ async def test_a_row_that_the_database_refuses_is_found_and_the_rest_of_its_batc
 
 
 _HEADERS = dict(record(credit(uuid4(), "h")).headers)
-_GARBAGE = {
+_GARBAGE: dict[str, dict[str, Any]] = {
     "a null body": {"value": None},
     "a body that is no JSON": {"value": b"\x00\xff{"},
     "a deep JSON body": {"value": b"[" * 5000 + b"]" * 5000},
@@ -89,9 +90,9 @@ async def test_garbage_lies_in_the_dead_letters_byte_by_byte_and_blocks_nothing(
 ) -> None:
     [account] = await open_accounts(db, 1)
     good = record(credit(account, "good"))
-    changed = {"value": good.value, "headers": dict(good.headers), **_GARBAGE[what]}
-    headers = tuple(changed["headers"].items())  # type: ignore[union-attr] # it is a dict
-    garbage = Record(good.topic, 3, 77, b"\xff", changed["value"], headers)  # type: ignore[arg-type]
+    changed: dict[str, Any] = {"value": good.value, "headers": dict(good.headers), **_GARBAGE[what]}
+    headers = tuple(changed["headers"].items())
+    garbage = Record(good.topic, 3, 77, b"\xff", changed["value"], headers)
     inbox = Inbox(db, accounts.handlers())
     await inbox.receive([record(credit(account, "1")), garbage, record(credit(account, "2"))])
     await inbox.receive([garbage])

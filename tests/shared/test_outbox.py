@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ordermesh.infrastructure import Infrastructure
 from shared.bus import Bus, create_topics
-from shared.commands import execute
+from shared.commands import Command, execute
 from shared.contracts.topics import PAYMENT_EVENTS
 from shared.db import Database
 from shared.outbox import Outgoing, Relay, replay
@@ -38,7 +38,7 @@ async def drained(db: Database) -> None:
             await asyncio.sleep(0.02)
 
 
-def say(account: UUID, writer: int, n: int) -> object:
+def say(account: UUID, writer: int, n: int) -> Command:
     async def command(tx: Tx) -> str:
         known = tx.get(ACCOUNTS, account)
         tx.save(ACCOUNTS, replace(known, balance=known.balance + 1))
@@ -54,7 +54,7 @@ async def test_sixteen_writers_on_shared_accounts_lose_no_fact_and_invert_none(
     """Each fact carries its account's balance after it: per key the broker must hold 1, 2, 3... in order."""
     ids = await open_accounts(db, 6)
     settings = ServiceSettings(
-        database_url=db.url,  # type: ignore[arg-type] # pydantic makes it a secret
+        database_url=db.url,
         kafka_url=infrastructure.kafka_url,
         kafka_idempotence=infrastructure.kafka_idempotence,
     )
@@ -65,7 +65,7 @@ async def test_sixteen_writers_on_shared_accounts_lose_no_fact_and_invert_none(
     async def write(writer: int) -> None:
         for n in range(EACH):
             account = ids[(writer + n) % len(ids)]
-            await execute(db, "test", say(account, writer, n), (ACCOUNTS, [str(account)]), correlation_id="t")  # type: ignore[arg-type]
+            await execute(db, "test", say(account, writer, n), (ACCOUNTS, [str(account)]), correlation_id="t")
 
     async with running(relays[0]), running(relays[1]):
         await asyncio.gather(*(write(writer) for writer in range(WRITERS)))
@@ -101,7 +101,7 @@ async def consume(kafka_url: str, keys: set[str], count: int) -> dict[str, list[
 async def test_a_failure_stops_the_relay_before_a_later_event_of_the_same_key(db: Database) -> None:
     [account] = await open_accounts(db, 1)
     for n in range(4):
-        await execute(db, "test", say(account, 0, n), (ACCOUNTS, [str(account)]), correlation_id="t")  # type: ignore[arg-type]
+        await execute(db, "test", say(account, 0, n), (ACCOUNTS, [str(account)]), correlation_id="t")
     sent: list[int] = []
     refusals = iter([False, True, False, False, False, False])
 
@@ -119,7 +119,7 @@ async def test_replay_sends_a_range_again_with_the_same_ids_in_the_same_order(db
     ids = await open_accounts(db, 3)
     for n in range(9):
         account = ids[n % 3]
-        await execute(db, "test", say(account, 0, n), (ACCOUNTS, [str(account)]), correlation_id="t")  # type: ignore[arg-type]
+        await execute(db, "test", say(account, 0, n), (ACCOUNTS, [str(account)]), correlation_id="t")
     sent: list[str] = []
 
     async def publish(messages: Sequence[Outgoing]) -> None:

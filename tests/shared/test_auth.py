@@ -1,0 +1,145 @@
+"""Who is calling: tokens of the configured issuer and nobody else's."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+import sandbox
+from sandbox.issuer import TokenRequest
+from shared.auth import ANONYMOUS, Authenticator, Role
+from shared.errors import Code, Refusal
+from shared.ids import customer_id_of
+from shared.settings import Issuer
+
+STRANGER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture
+async def box() -> AsyncIterator[sandbox.Box]:
+    async with sandbox.running(sandbox.Settings(port=0, smtp_port=0)) as running:
+        yield running
+
+
+@pytest.fixture
+async def authenticator(box: sandbox.Box) -> AsyncIterator[Authenticator]:
+    made = Authenticator((Issuer(issuer=box.issuer.url, jwks_url=f"{box.issuer.url}/jwks.json"),))
+    yield made
+    await made.close()
+
+
+def token(box: sandbox.Box, **wanted: Any) -> str:
+    return box.issuer.token(TokenRequest(**{"role": "shopper", "sub": "ann", **wanted}))
+
+
+async def refused(authenticator: Authenticator, header: str) -> bool:
+    try:
+        await authenticator.authenticate(header)
+    except Refusal as refusal:
+        return refusal.code is Code.UNAUTHENTICATED
+    return False
+
+
+async def test_a_shopper_is_the_customer_of_its_issuer_and_subject(
+    box: sandbox.Box, authenticator: Authenticator
+) -> None:
+    principal = await authenticator.authenticate(f"Bearer {token(box, email='ann@example.com')}")
+    assert principal.role is Role.SHOPPER
+    assert principal.customer_id == customer_id_of(box.issuer.url, "ann")
+    assert principal.email == "ann@example.com"
+
+
+async def test_staff_have_scopes_and_no_customer(box: sandbox.Box, authenticator: Authenticator) -> None:
+    principal = await authenticator.authenticate(
+        f"Bearer {token(box, role='staff', scope='support finance')}"
+    )
+    assert principal.is_staff
+    assert principal.scopes == {"support", "finance"}
+    assert principal.customer_id is None
+
+
+async def test_no_header_is_nobody(authenticator: Authenticator) -> None:
+    assert await authenticator.authenticate(None) is ANONYMOUS
+
+
+@pytest.mark.parametrize(
+    "header", ["Bearer", "Bearer ", "Bearer x", "Bearer a.b.c", "Basic Zm9v", "x" * 9000]
+)
+async def test_what_is_no_token_is_refused(authenticator: Authenticator, header: str) -> None:
+    assert await refused(authenticator, header)
+
+
+async def test_an_expired_token_is_refused_also_when_it_was_good_before(
+    box: sandbox.Box, authenticator: Authenticator
+) -> None:
+    assert await refused(authenticator, f"Bearer {token(box, ttl_seconds=-60)}")
+
+
+def forged(box: sandbox.Box, *, key: Any = STRANGER, algorithm: str = "RS256", **changes: Any) -> str:
+    """A token that says all the right things, but for the changes, signed by somebody else."""
+    good = jwt.decode(token(box), options={"verify_signature": False})
+    kid = jwt.get_unverified_header(token(box))["kid"]
+    claims = {name: value for name, value in {**good, **changes}.items() if value is not None}
+    return jwt.encode(claims, key, algorithm=algorithm, headers={"kid": changes.pop("kid", kid)})
+
+
+async def test_tokens_that_nobody_we_trust_signed_are_refused(
+    box: sandbox.Box, authenticator: Authenticator
+) -> None:
+    attacks = {
+        "another key": forged(box),
+        "no signature": forged(box, key=None, algorithm="none"),
+        "a shared secret": forged(box, key="x" * 64, algorithm="HS256"),
+        "another issuer": forged(box, iss="https://evil.example"),
+        "no issuer": forged(box, iss=None),
+        "a truncated signature": token(box)[:-8],
+        "another payload": ".".join(
+            (token(box).split(".")[0], forged(box, role="staff").split(".")[1], token(box).split(".")[2])
+        ),
+    }
+    assert [
+        what for what, attack in attacks.items() if not await refused(authenticator, f"Bearer {attack}")
+    ] == []
+
+
+def signed(box: sandbox.Box, **changes: Any) -> str:
+    """The issuer's own signature under claims that it would not make."""
+    good = jwt.decode(token(box), options={"verify_signature": False})
+    claims = {name: value for name, value in {**good, **changes}.items() if value is not None}
+    return jwt.encode(
+        claims,
+        box.issuer._key,
+        algorithm="RS256",
+        headers={"kid": jwt.get_unverified_header(token(box))["kid"]},
+    )
+
+
+async def test_the_issuers_own_tokens_are_refused_for_other_audiences_roles_and_times(
+    box: sandbox.Box, authenticator: Authenticator
+) -> None:
+    claims: dict[str, dict[str, Any]] = {
+        "another audience": {"aud": "somebody else"},
+        "no audience": {"aud": None},
+        "no subject": {"sub": None},
+        "no expiry": {"exp": None},
+        "no issue time": {"iat": None},
+        "an unknown role": {"role": "emperor"},
+        "not yet valid": {"nbf": int(time.time()) + 3600},
+    }
+    good = await authenticator.authenticate(f"Bearer {signed(box)}")
+    assert good.subject == "ann"
+    accepted = [
+        what
+        for what, wrong in claims.items()
+        if not await refused(authenticator, f"Bearer {signed(box, **wrong)}")
+    ]
+    assert accepted == []
+
+
+async def test_a_verified_token_is_verified_once(box: sandbox.Box, authenticator: Authenticator) -> None:
+    header = f"Bearer {token(box)}"
+    first = await authenticator.authenticate(header)
+    assert await authenticator.authenticate(header) is first
