@@ -116,7 +116,7 @@ def _travels_as_text(column: Column[Any]) -> bool:
 
 def _encoder(column: Column[Any]) -> Callable[[Any], Any] | None:
     if isinstance(column.type, postgresql.JSONB):
-        return lambda value: orjson.dumps(value).decode()
+        return lambda value: orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
     if isinstance(column.type, ARRAY):
         return _array_literal
     return None
