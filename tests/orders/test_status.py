@@ -1,5 +1,7 @@
 """The status table is total, reachable, and never refuses a fact."""
 
+from pathlib import Path
+
 import pytest
 
 from orders.status import (
@@ -72,3 +74,9 @@ def test_the_next_statuses_are_what_commands_reach() -> None:
 def test_the_diagram_has_every_move() -> None:
     moves = sum(isinstance(cell, Move) for row in TABLE.values() for cell in row.values())
     assert len(diagram().splitlines()) == moves + 2
+
+
+def test_the_diagram_in_the_architecture_is_current() -> None:
+    """Refresh it with: python -c "from orders.status import diagram; print(diagram())"."""
+    document = (Path(__file__).parents[2] / "ARCHITECTURE.md").read_text()
+    assert f"```mermaid\n{diagram()}\n```" in document
