@@ -4,9 +4,11 @@ import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import cycle, islice
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -79,7 +81,7 @@ async def _run(stack: Stack, console: Console) -> bool:
         await _quiet(shop)
         orders = [await shop.read(done.order["id"]) for done in told if done.order]
         by_id = {order["id"]: order for order in orders}
-        console.print(_orders_table(told, by_id))
+        console.print(_orders_table(told, by_id), _timelines_table(orders))
         console.print(await _providers_table(shop))
         agreed = await checks(shop, orders)
         console.print(_books_table(agreed))
@@ -134,37 +136,49 @@ async def _quiet(shop: Shop) -> None:
 
 
 def _orders_table(told: Sequence[Told], by_id: dict[str, Reading]) -> Table:
-    table = Table("order", "story", "status", "payment", "shipment", "messages", "timeline", title="Orders")
+    table = Table(title="Orders", box=SIMPLE_HEAD)
+    for column in ("order", "story", "status", "payment", "shipment", "mail/sms/slack"):
+        table.add_column(column, no_wrap=True)
     for done in told:
         order = by_id.get(done.order["id"]) if done.order else None
         if order is None:
-            table.add_row("", done.story, "[red]failed", "", "", "", done.failure[:60])
+            table.add_row("", done.story, "[red]failed")
             continue
         sent = [n["channel"] for n in order["notifications"] or () if n["status"] == "SENT"]
-        counts = ", ".join(f"{sent.count(channel)} {channel.lower()}" for channel in sorted(set(sent)))
-        timeline = " > ".join(entry["what"] for entry in order["timeline"])
-        shipments = ", ".join(shipment["status"] for shipment in order["shipments"] or ())
+        counts = "/".join(str(sent.count(channel)) for channel in ("EMAIL", "SMS", "SLACK"))
         table.add_row(
-            order["orderNumber"],
+            order["orderNumber"][4:],
             done.story,
             order["status"],
             order["paymentStatus"],
-            shipments,
+            ", ".join(shipment["status"] for shipment in order["shipments"] or ()),
             counts,
-            timeline,
         )
     return table
 
 
+def _timelines_table(orders: Sequence[Reading]) -> Table:
+    """Each order's timeline, in seconds since it was placed."""
+    table = Table("order", "timeline (seconds since placed)", title="Timelines", box=SIMPLE_HEAD)
+    for order in orders:
+        placed = datetime.fromisoformat(order["timeline"][0]["at"])
+        steps = (
+            f"{entry['what']} +{(datetime.fromisoformat(entry['at']) - placed).total_seconds():.1f}"
+            for entry in order["timeline"]
+        )
+        table.add_row(order["orderNumber"][4:], ", ".join(steps))
+    return table
+
+
 async def _providers_table(shop: Shop) -> Table:
-    table = Table("effect", "times", title="What the providers saw")
+    table = Table("effect", "times", title="What the providers saw", box=SIMPLE_HEAD)
     for kind, count in sorted((await shop.sandbox("GET", "/control/summary"))["counts"].items()):
         table.add_row(kind, str(count))
     return table
 
 
 def _books_table(agreed: Sequence[Check]) -> Table:
-    table = Table("check", "ours", "theirs", "", title="The books")
+    table = Table("check", "ours", "theirs", "", title="The books", box=SIMPLE_HEAD)
     for check in agreed:
         table.add_row(check.what, check.ours, check.theirs, "[green]agree" if check.holds else "[red]DIFFER")
     return table
