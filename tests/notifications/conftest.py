@@ -12,13 +12,14 @@ from uuid import UUID, uuid4
 
 import orjson
 import pytest
+from pydantic import SecretStr
+
 import sandbox
 from notifications.app import build
 from notifications.settings import Settings
-from pydantic import SecretStr
 from sandbox.record import Effect
 from shared.contracts import FACTS, Fact
-from shared.inbox import Inbox
+from shared.inbox import Inbox, Record
 from shared.service import Service
 from shared.settings import Issuer
 from support.accounts import record
@@ -58,7 +59,7 @@ async def _until(condition: Callable[[], Awaitable[Any]]) -> Any:
 
 @pytest.fixture(scope="session")
 def until() -> Until:
-    """`await until(condition)`: the condition's first true value."""
+    """Awaits a condition's first true value."""
     return _until
 
 
@@ -71,7 +72,10 @@ class House:
     _worker: asyncio.Task[None] | None = None
 
     async def hear(self, *facts: Fact) -> None:
-        await Inbox(self.service.db, self.service.handlers).receive([record(fact) for fact in facts])
+        await self.deliver([record(fact) for fact in facts])
+
+    async def deliver(self, records: Sequence[Record]) -> None:
+        await Inbox(self.service.db, self.service.handlers).receive(records)
 
     def work(self) -> None:
         self._worker = asyncio.create_task(self.service.worker.run())
@@ -127,7 +131,7 @@ def settings_for(box: sandbox.Box, database_url: str, **changes: Any) -> Setting
 
 @pytest.fixture
 def opened(fresh_databases: Callable[..., Awaitable[dict[str, str]]]) -> Opened:
-    """`async with opened(box, **settings) as house`: the service on a database of its own, its worker at rest."""
+    """Opens the service on a database of its own, its worker at rest, with changed settings."""
 
     @asynccontextmanager
     async def house(box: sandbox.Box, **changes: Any) -> AsyncIterator[House]:

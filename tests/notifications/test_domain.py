@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import orjson
 import pytest
+
 from notifications.domain import (
     Channel,
     Guarantee,

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+
 from notifications.domain import Channel, Contact, Guarantee, Message, Notification, Status
 from notifications.messages import OCCASIONS, compose
 from notifications.rendering import greeting, money
@@ -198,3 +199,13 @@ def test_messages_that_may_repeat_are_told_apart(example: ExampleOf) -> None:
     first = example("order.payment_failed", failed_at="2026-11-22T09:30:00Z")
     assert composed(first)[0][0].business_key == "2026-11-22T09:30:00+00:00"
     assert composed(example("order.paid"))[0][0].business_key == ""
+
+
+def test_an_order_that_nobody_paid_in_time_says_so(example: ExampleOf) -> None:
+    assert "not paid in time" in message_of(Channel.EMAIL, example("order.cancelled", reason="expired")).text
+
+
+def test_a_partial_refund_says_how_much_went_back_in_all(example: ExampleOf) -> None:
+    text = message_of(Channel.EMAIL, example("order.refunded", amount=500, refunded_total=1500)).text
+    assert "sent 5.00 USD back" in text
+    assert "In all, 15.00 USD went back." in text

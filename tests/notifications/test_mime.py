@@ -7,6 +7,7 @@ from email.message import EmailMessage
 from email.policy import default
 
 import pytest
+
 from notifications.mime import Mail
 
 MAIL = Mail(
@@ -36,8 +37,8 @@ def test_a_mail_reads_back_as_it_was_written() -> None:
     text, html = message.get_body(("plain",)), message.get_body(("html",))
     assert text is not None
     assert html is not None
-    assert text.get_content().rstrip("\n") == MAIL.text
-    assert html.get_content().rstrip("\n") == MAIL.html
+    assert text.get_content().splitlines() == MAIL.text.splitlines()
+    assert html.get_content().strip() == MAIL.html
 
 
 def test_every_line_ends_as_smtp_wants_and_is_short() -> None:

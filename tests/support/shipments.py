@@ -3,26 +3,30 @@
 import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
-import orjson
 from pyreqwest.client import Client
 from sqlalchemy import select
 
 import sandbox
 from sandbox.issuer import TokenRequest
+from shared import commands
 from shared.contracts import orders
 from shared.contracts.envelope import FACTS, Envelope, Fact
 from shared.ids import customer_id_of
 from shared.inbox import Inbox, Record
+from shared.jobs import Jobs, Worker
+from shared.tx import Tx
 from shipping.app import Shipping
-from shipping.domain import Consignment, LabelStage, Line, LineQuantity, Shipment, ShipmentStatus
+from shipping.domain import Consignment, Decision, LabelStage, Line, LineQuantity, Shipment, ShipmentStatus
 from shipping.handlers import handlers
-from shipping.store import SHIPMENTS
+from shipping.settings import Settings
+from shipping.store import CONSIGNMENTS, SHIPMENTS, apply
 from shipping.tables import shipments
 
 SECRET = "shippo_secret"
@@ -174,13 +178,45 @@ class Shop:
     """The service as its neighbours see it: facts in, facts out, its graph, its provider's record."""
 
     service: Shipping
+    settings: Settings
     box: sandbox.Box
     faults: Faults
     http: Client
     url: str
 
-    async def hear(self, *heard: Fact) -> None:
-        await Inbox(self.service.db, handlers).receive([record(fact) for fact in heard])
+    async def hear(self, *heard: Fact | Record) -> None:
+        records = [fact if isinstance(fact, Record) else record(fact) for fact in heard]
+        await Inbox(self.service.db, handlers).receive(records)
+
+    async def wish(self, order_id: UUID, decide: Callable[[Shipment], Decision]) -> None:
+        """What a mutation commits about the order's one shipment, without its wait."""
+
+        async def command(tx: Tx) -> str:
+            apply(tx, decide(tx.all(SHIPMENTS, order_id)[-1]))
+            return str(order_id)
+
+        loads = ((CONSIGNMENTS, [str(order_id)]), (SHIPMENTS, [str(order_id)]))
+        await commands.execute(self.service.db, "shipping", command, *loads, correlation_id="test")
+
+    @asynccontextmanager
+    async def working(self, jobs: Jobs | None = None) -> AsyncIterator[None]:
+        """A worker for as long as the block runs; it ends like a killed process, with its calls wherever they are."""
+        worker = Worker(self.service.db, "shipping", jobs or self.service.jobs)
+        task = asyncio.create_task(worker.run())
+        try:
+            yield
+        finally:
+            calls = list(worker._running)
+            for one in (*calls, task):
+                one.cancel()
+            await asyncio.gather(task, *calls, return_exceptions=True)
+
+    async def leases_run_out(self) -> None:
+        """As after a minute without the process that took them."""
+        async with self.service.db.connection() as conn:
+            await conn.execute(
+                "UPDATE jobs SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL"
+            )
 
     async def paid_order(self, **changes: Any) -> UUID:
         """Placed and paid: one shipment is prepared."""
@@ -252,7 +288,7 @@ class Shop:
         request = self.http.post(f"{self.url}/graphql").headers(headers)
         answer = await request.body_json({"query": query, "variables": variables}).build().send()
         assert answer.status == 200
-        parsed: dict[str, Any] = orjson.loads(await answer.bytes())
+        parsed: dict[str, Any] = await answer.json()
         return parsed
 
     async def buy(self, shipment_id: UUID, **more: Any) -> dict[str, Any]:

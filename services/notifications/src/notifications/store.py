@@ -1,0 +1,56 @@
+"""Every query of notifications, with the caller's right to see a row in its WHERE; and how rows become objects."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, false, select, true
+
+from notifications.domain import Channel, Contact, Notification, Status
+from notifications.tables import contacts, notifications
+from shared.auth import Principal, Role
+from shared.db import Database
+from shared.mapping import Mapping
+
+CONTACTS: Mapping[Contact] = Mapping(contacts, Contact, key="order_id")
+NOTIFICATIONS: Mapping[Notification] = Mapping(
+    notifications, Notification, owner="order_id", decode={"channel": Channel, "status": Status}
+)
+
+
+async def notifications_of(
+    db: Database, principal: Principal, order_ids: Sequence[UUID]
+) -> dict[UUID, list[Notification]]:
+    """The notifications of those orders that the caller may see, oldest first; an order that it may not see is left out.
+
+    Staff see everything; a shopper or a partner sees what went to the customer of its own orders.
+    """
+    mine = and_(notifications.c.order_id == contacts.c.order_id, _channel_visible(principal))
+    found = await db.fetch(
+        select(contacts.c.order_id.label("known_order_id"), *notifications.c)
+        .select_from(contacts.outerjoin(notifications, mine))
+        .where(contacts.c.order_id.in_(order_ids), _order_visible(principal))
+        .order_by(notifications.c.created_at, notifications.c.id)
+    )
+    seen: dict[UUID, list[Notification]] = {}
+    for row in found:
+        values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+        of_order = seen.setdefault(values.pop("known_order_id"), [])
+        if row.id is not None:
+            of_order.append(NOTIFICATIONS.entity_of(values))
+    return seen
+
+
+def _order_visible(principal: Principal) -> ColumnElement[bool]:
+    match principal.role:
+        case Role.STAFF:
+            return true()
+        case Role.SHOPPER if principal.customer_id is not None:
+            return contacts.c.customer_id == principal.customer_id
+        case Role.PARTNER if principal.partner_id is not None:
+            return contacts.c.partner_id == principal.partner_id
+        case _:
+            return false()
+
+
+def _channel_visible(principal: Principal) -> ColumnElement[bool]:
+    return true() if principal.is_staff else notifications.c.channel != Channel.SLACK
