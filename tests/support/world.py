@@ -34,6 +34,7 @@ class World:
     shop: Shop
     network: Network
     places: Places
+    urls: dict[str, str]
 
 
 @asynccontextmanager
@@ -73,7 +74,7 @@ async def a_world(
 
         network = Network(services, webhooks_pending)
         await feed_catalogue(infrastructure.kafka_url, shop)
-        yield World(shop, network, places)
+        yield World(shop, network, places, urls)
 
 
 def _services(infrastructure: Infrastructure, databases: dict[str, str], box: Any) -> list[Service]:
