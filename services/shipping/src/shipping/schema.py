@@ -1,0 +1,230 @@
+"""The shipping subgraph: an order's shipments for those who may see the order, and what staff does with them."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Self, TypeVar
+from uuid import UUID
+
+import strawberry
+
+from shared import commands
+from shared.auth import Principal
+from shared.contracts.money import to_major
+from shared.db import Database
+from shared.errors import Code, Refusal
+from shared.graphql import EXTENSIONS, Info
+from shared.tx import Tx
+from shipping import domain, labels, store
+from shipping.domain import UNDER_WAY, Decision, LabelStage, ShipmentStatus
+from shipping.store import CONSIGNMENTS, SHIPMENTS
+
+strawberry.enum(ShipmentStatus, description="How far a parcel has come.")
+_MAX_TEXT = 100
+T = TypeVar("T")
+Find = Callable[[Database, Principal, Sequence[UUID]], Awaitable[list[T | None]]]
+
+
+@strawberry.type(description="How many pieces of an order's line are in the shipment.")
+class ShipmentLine:
+    line: int
+    quantity: int
+
+
+@strawberry.type(description="A carrier's scan. `time` is ISO 8601 in UTC.")
+class Checkpoint:
+    time: str
+    status: str
+    message: str
+    location: str
+
+
+@strawberry.federation.type(
+    keys=["id"],
+    description="A parcel. Times are ISO 8601 in UTC; labelUrl, cost and staffCase are for staff.",
+)
+class Shipment:
+    id: strawberry.ID
+    status: ShipmentStatus
+    carrier: str | None
+    service: str | None
+    tracking_number: str | None
+    tracking_url: str | None
+    label_url: str | None
+    cost: float | None
+    currency: str | None
+    lines: list[ShipmentLine]
+    checkpoints: list[Checkpoint]
+    prepared_at: str
+    labelled_at: str | None
+    dispatched_at: str | None
+    delivered_at: str | None
+    returned_at: str | None
+    failure_reason: str | None
+    staff_case: str | None
+
+    @classmethod
+    async def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:  # noqa: A002 - the key's name
+        """None for a shipment that is unknown, or that the caller may not see."""
+        found = await _load(info, store.find_shipments, id)
+        return None if found is None else cls.of(found, info.context.principal)
+
+    @classmethod
+    def of(cls, shipment: domain.Shipment, caller: Principal) -> Self:
+        """What the caller may know of it."""
+        staff, cost = caller.is_staff, shipment.cost
+        return cls(
+            id=strawberry.ID(str(shipment.id)),
+            status=shipment.status,
+            carrier=shipment.carrier,
+            service=shipment.service,
+            tracking_number=shipment.tracking_number,
+            tracking_url=shipment.tracking_url,
+            label_url=shipment.label_url if staff else None,
+            cost=to_major(cost, shipment.currency or "") if staff and cost is not None else None,
+            currency=shipment.currency,
+            lines=[ShipmentLine(line=line.line, quantity=line.quantity) for line in shipment.lines],
+            checkpoints=[_checkpoint(scan) for scan in shipment.checkpoints],
+            prepared_at=shipment.prepared_at.isoformat(),
+            labelled_at=_iso(shipment.labelled_at),
+            dispatched_at=_iso(shipment.dispatched_at),
+            delivered_at=_iso(shipment.delivered_at),
+            returned_at=_iso(shipment.returned_at),
+            failure_reason=shipment.failure_reason,
+            staff_case=shipment.staff_case if staff else None,
+        )
+
+
+@strawberry.federation.type(keys=["id"])
+class Order:
+    id: strawberry.ID
+    shipments: list[Shipment] | None
+
+    @classmethod
+    async def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:  # noqa: A002 - the key's name
+        """None for an order that is unknown here, or that the caller may not see."""
+        found = await _load(info, store.find_of_orders, id)
+        if found is None:
+            return None
+        return cls(id=id, shipments=[Shipment.of(shipment, info.context.principal) for shipment in found])
+
+
+@strawberry.type
+class Mutation:
+    @strawberry.mutation(
+        description="Buy a label of `service` (name or Shippo's token), else the cheapest. Asking again never buys twice. Staff."
+    )
+    async def buy_shipping_label(
+        self, info: Info, shipment_id: strawberry.ID, service: str | None = None
+    ) -> Shipment:
+        wanted = _text("service", service)
+
+        def decide(shipment: domain.Shipment, _: datetime) -> Decision:
+            return labels.ask(shipment, wanted)
+
+        arguments = {"shipmentId": shipment_id, "service": wanted}
+        return await _change(info, "buyShippingLabel", shipment_id, arguments, decide)
+
+    @strawberry.mutation(
+        description="The courier has it: by our label, or by the tracking number of a label bought elsewhere. Staff."
+    )
+    async def dispatch_shipment(
+        self,
+        info: Info,
+        shipment_id: strawberry.ID,
+        tracking_number: str | None = None,
+        carrier: str | None = None,
+    ) -> Shipment:
+        number, courier = _text("trackingNumber", tracking_number), _text("carrier", carrier)
+        number = "".join(number.split()).upper() if number else None
+
+        def decide(shipment: domain.Shipment, now: datetime) -> Decision:
+            return domain.dispatch(shipment, courier, number, now)
+
+        arguments = {"shipmentId": shipment_id, "trackingNumber": number, "carrier": courier}
+        return await _change(info, "dispatchShipment", shipment_id, arguments, decide)
+
+    @strawberry.mutation(
+        description="Give the label back; the shipment is void, and another is prepared for an order that goes on. Staff."
+    )
+    async def void_shipping_label(self, info: Info, shipment_id: strawberry.ID) -> Shipment:
+        def decide(shipment: domain.Shipment, _: datetime) -> Decision:
+            return domain.ask_to_void(shipment)
+
+        return await _change(info, "voidShippingLabel", shipment_id, {"shipmentId": shipment_id}, decide)
+
+
+async def _change(
+    info: Info,
+    field: str,
+    shipment_id: str,
+    arguments: dict[str, Any],
+    decide: Callable[[domain.Shipment, datetime], Decision],
+) -> Shipment:
+    """Commit the wish, wait a bounded time for the provider's part of it, answer what is there then."""
+    context = info.context
+    context.principal.require_staff()
+    service, unknown = context.service, Refusal(Code.SHIPMENT_NOT_FOUND, "No such shipment")
+    key = commands.uuid_or(shipment_id, unknown)
+
+    async def read() -> domain.Shipment:
+        [found] = await store.find_shipments(service.db, context.principal, [key])
+        if found is None:
+            raise unknown
+        return found
+
+    async def command(tx: Tx) -> str:
+        store.apply(tx, decide(tx.get(SHIPMENTS, key), tx.now))
+        return str(key)
+
+    order_id = str((await read()).order_id)
+    await commands.execute(
+        service.db,
+        service.name,
+        command,
+        (CONSIGNMENTS, [order_id]),
+        (SHIPMENTS, [order_id]),
+        correlation_id=context.correlation_id,
+        once=context.once(field, arguments),
+    )
+    done = await service.waits.until(order_id, read, _is_settled, service.settings.outcome_wait)
+    return Shipment.of(done, context.principal)
+
+
+def _is_settled(shipment: domain.Shipment) -> bool:
+    return shipment.label not in UNDER_WAY and shipment.label is not LabelStage.REFUNDING
+
+
+async def _load(info: Info, find: Find[T], given: str) -> T | None:
+    """By id, through the request's loader: one query for all that a request asks for."""
+    try:
+        key = UUID(given)
+    except ValueError:
+        return None
+    context = info.context
+    load = partial(find, context.service.db, context.principal)
+    found: T | None = await context.loader(find.__name__, load).load(key)
+    return found
+
+
+def _text(name: str, value: str | None) -> str | None:
+    """An optional argument, trimmed. Raises Refusal BAD_INPUT."""
+    if value is None:
+        return None
+    text = value.strip()
+    if not text or len(text) > _MAX_TEXT or not text.isprintable():
+        raise Refusal(Code.BAD_INPUT, f"{name} has 1 to {_MAX_TEXT} printable characters", argument=name)
+    return text
+
+
+def _checkpoint(scan: domain.Checkpoint) -> Checkpoint:
+    return Checkpoint(
+        time=scan.time.isoformat(), status=scan.status, message=scan.message, location=scan.location
+    )
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat() if at is not None else None
+
+
+schema = strawberry.federation.Schema(mutation=Mutation, types=[Order, Shipment], extensions=EXTENSIONS)

@@ -1,0 +1,129 @@
+"""Between the tables and the domain: how a decision is written, and every read with the caller's visibility in its WHERE."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Table, false, select, true
+
+from shared.auth import Principal, Role
+from shared.db import Database
+from shared.mapping import Mapping
+from shared.tx import Missing, Tx
+from shipping.domain import (
+    Checkpoint,
+    Consignment,
+    Decision,
+    LabelStage,
+    Line,
+    LineQuantity,
+    Shipment,
+    ShipmentStatus,
+    StaffCase,
+)
+from shipping.tables import consignments, shipments
+
+
+def _checkpoints(rows: list[dict[str, Any]]) -> tuple[Checkpoint, ...]:
+    return tuple(Checkpoint(**row | {"time": datetime.fromisoformat(row["time"])}) for row in rows)
+
+
+CONSIGNMENTS = Mapping(
+    consignments,
+    Consignment,
+    key="order_id",
+    decode={"lines": lambda rows: tuple(Line(**row) for row in rows)},
+)
+SHIPMENTS = Mapping(
+    shipments,
+    Shipment,
+    owner="order_id",
+    decode={
+        "status": ShipmentStatus,
+        "label": LabelStage,
+        "staff_case": StaffCase,
+        "lines": lambda rows: tuple(LineQuantity(**row) for row in rows),
+        "checkpoints": _checkpoints,
+    },
+)
+
+
+def apply(tx: Tx, decision: Decision) -> None:
+    """Write down what was decided: the shipment, what to say, what to ask of the provider."""
+    shipment = decision.shipment
+    if tx.find(SHIPMENTS, shipment.id) is None:
+        tx.add(SHIPMENTS, shipment)
+    else:
+        tx.save(SHIPMENTS, shipment)
+    tx.emit(*decision.facts)
+    for request in decision.requests:
+        tx.request(request.work, shipment.order_id, request.payload, dedupe=request.dedupe)
+
+
+async def find_of_orders(
+    db: Database, principal: Principal, order_ids: Sequence[UUID]
+) -> list[list[Shipment] | None]:
+    """The orders' shipments, oldest first, in the order of the ids; None where no order is known that the caller may see."""
+    joined = consignments.outerjoin(shipments, shipments.c.order_id == consignments.c.order_id)
+    wanted = (
+        select(consignments.c.order_id.label("of_order"), *shipments.c)
+        .select_from(joined)
+        .where(consignments.c.order_id.in_(order_ids), _visible(consignments, principal))
+        .order_by(shipments.c.id)
+    )
+    found: dict[UUID, list[Shipment]] = {}
+    for row in await db.fetch(wanted):
+        columns = row._asdict()
+        of_order = found.setdefault(columns.pop("of_order"), [])
+        if columns["id"] is not None:
+            of_order.append(SHIPMENTS.entity_of(columns))
+    return [found.get(order_id) for order_id in order_ids]
+
+
+async def find_shipments(db: Database, principal: Principal, ids: Sequence[UUID]) -> list[Shipment | None]:
+    """The shipments in the order of the ids; None where there is none that the caller may see."""
+    wanted = select(shipments).where(shipments.c.id.in_(ids), _visible(shipments, principal))
+    found = {row.id: SHIPMENTS.entity_of(row._asdict()) for row in await db.fetch(wanted)}
+    return [found.get(shipment_id) for shipment_id in ids]
+
+
+async def load(db: Database, shipment_id: UUID) -> tuple[Consignment, Shipment]:
+    """For the worker: the shipment with its order's consignment, as they are now. Raises Missing."""
+    for row in await db.fetch(select(shipments).where(shipments.c.id == shipment_id)):
+        shipment = SHIPMENTS.entity_of(row._asdict())
+        wanted = select(consignments).where(consignments.c.order_id == shipment.order_id)
+        return CONSIGNMENTS.entity_of((await db.fetch(wanted))[0]._asdict()), shipment
+    raise Missing(f"no shipment {shipment_id}")
+
+
+async def order_of_tracking(db: Database, tracking_number: str) -> UUID | None:
+    """The order of the newest shipment that travels under this number (carriers use numbers again after months)."""
+    rows = await db.fetch(
+        select(shipments.c.order_id)
+        .where(shipments.c.tracking_number == tracking_number)
+        .order_by(shipments.c.id.desc())
+        .limit(1)
+    )
+    return rows[0].order_id if rows else None
+
+
+def pick(tx: Tx, order_id: object, *, shipment_id: UUID | None, number: str | None) -> Shipment | None:
+    """Of an order's loaded shipments, the one that an event names, else the newest with its tracking number."""
+    of_order: Sequence[Shipment] = tx.all(SHIPMENTS, order_id)
+    if shipment_id is not None:
+        return next((s for s in of_order if s.id == shipment_id), None)
+    return next((s for s in reversed(of_order) if number and s.tracking_number == number), None)
+
+
+def _visible(table: Table, principal: Principal) -> ColumnElement[bool]:
+    """Staff sees everything, a shopper and a partner what is theirs, anybody else nothing."""
+    match principal.role:
+        case Role.STAFF:
+            return true()
+        case Role.SHOPPER:
+            return table.c.customer_id == principal.customer_id
+        case Role.PARTNER:
+            return table.c.partner_id == principal.partner_id
+        case _:
+            return false()
