@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from shared import jobs as jobs_module
+from shared import worker as worker_module
 from shared.commands import execute
 from shared.db import Database
-from shared.jobs import Job, Jobs, Worker, store
+from shared.jobs import Job, Jobs, store
 from shared.mapping import Mapping
 from shared.tx import Tx
+from shared.worker import Worker
 from support.accounts import ACCOUNTS, balances, open_accounts
 
 
@@ -101,7 +102,7 @@ async def test_a_call_whose_lease_was_taken_over_records_nothing(
 ) -> None:
     """The first worker sleeps through its lease (SIGSTOP); the second calls again; only the second's outcome counts."""
     [account] = await open_accounts(db, 1)
-    monkeypatch.setattr(jobs_module, "LEASE_SECONDS", 0.2)
+    monkeypatch.setattr(worker_module, "LEASE_SECONDS", 0.2)
     frozen, second_done = asyncio.Event(), asyncio.Event()
 
     async def make(job: Job) -> int:
@@ -194,3 +195,26 @@ async def test_jobs_that_may_share_a_call_do(db: Database) -> None:
         await until_done(db, 30)
     assert sizes == [20, 10]
     assert set((await balances(db, ids)).values()) == {1}
+
+
+async def test_a_job_about_nothing_of_ours_or_with_a_key_that_is_none_stops_nobody(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    jobs = Jobs()
+
+    @jobs.on("credit", ACCOUNTS)
+    async def on_credit(job: Job, tx: Tx) -> None:
+        if job.key:
+            await record(job, 1, tx)
+
+    await store(db, "credit", "", "evt_foreign", {}, "corr")
+    await store(db, "credit", "no uuid", "evt_odd", {}, "corr")
+    await store(db, "credit", str(account), "evt_good", {}, "corr")
+    async with working(db, jobs):
+        await until_done(db, 2)
+    assert await balances(db, [account]) == {account: 1}
+    async with db.connection() as conn:
+        odd = await conn.fetchrow("SELECT state, attempts, last_error FROM jobs WHERE key = 'no uuid'")
+    assert odd is not None
+    assert odd["state"] == "due"
+    assert odd["attempts"] >= 1
+    assert "no uuid" in odd["last_error"] or "DataError" in odd["last_error"]

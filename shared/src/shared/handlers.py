@@ -67,9 +67,9 @@ class Handlers:
 
 
 def keys_of(deliveries: Iterable[Delivery]) -> dict[Mapping[Any], set[str]]:
-    """What the batch has to lock, before any handler runs."""
+    """What the batch has to lock, before any handler runs. A message that is about nothing of ours has an empty key."""
     keys: dict[Mapping[Any], set[str]] = {}
-    for delivery in deliveries:
+    for delivery in filter(lambda delivery: delivery.key, deliveries):
         for mapping in delivery.handler.loads:
             keys.setdefault(mapping, set()).add(delivery.key)
     return keys

@@ -32,11 +32,12 @@ from shared.db import UNAVAILABLE, Database
 from shared.graphql import GraphQLEndpoint
 from shared.handlers import Handlers
 from shared.inbox import Inbox
-from shared.jobs import Jobs, Worker
+from shared.jobs import Jobs
 from shared.migrations import migrate
 from shared.outbox import Relay, replay
 from shared.settings import HttpSettings, ServiceSettings
 from shared.waits import Waits
+from shared.worker import Worker
 
 log = structlog.get_logger(__name__)
 
