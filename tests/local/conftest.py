@@ -1,4 +1,4 @@
-"""A server for the tests that only read it; the launcher as processes of its own, as a user has it."""
+"""The launcher as processes of its own, as a user has it."""
 
 import asyncio
 import os
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ordermesh.infrastructure import Infrastructure, embedded, take_down
+
+from ordermesh.infrastructure import Infrastructure, take_down
 from ordermesh.process import until
 from ordermesh.settings import Settings
 from ordermesh.state import RunDirectory
@@ -22,11 +23,10 @@ _GIVEN = (
 )
 
 
-@pytest.fixture(scope="session")
-async def infra(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Infrastructure]:
-    """Embedded infrastructure that no test stops."""
-    async with embedded(home=tmp_path_factory.mktemp("infra"), fast=True) as running:
-        yield running
+@pytest.fixture
+def infra(infrastructure: Infrastructure) -> Infrastructure:
+    """The server of the whole suite, which no test here stops."""
+    return infrastructure
 
 
 @pytest.fixture

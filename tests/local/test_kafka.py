@@ -6,6 +6,7 @@ import socket
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
 from ordermesh.errors import LauncherError
 from ordermesh.infrastructure import Infrastructure
 from ordermesh.kafka import GivenBroker, Tansu, pick

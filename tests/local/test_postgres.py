@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+
 from ordermesh import before_exec
 from ordermesh.errors import LauncherError
 from ordermesh.infrastructure import Infrastructure
@@ -34,8 +35,9 @@ async def value(dsn: str, query: str) -> object:
 @pytest.mark.parametrize("service", SERVICES)
 async def test_each_role_owns_its_database(infra: Infrastructure, service: str) -> None:
     dsn = infra.databases[service]
-    await value(dsn, "CREATE TABLE mine (id int)")
-    await value(dsn, "CREATE SCHEMA also_mine")
+    connection = await asyncpg.connect(dsn, ssl=False)
+    await connection.execute("BEGIN; CREATE TABLE mine (id int); CREATE SCHEMA also_mine; ROLLBACK")
+    await connection.close()
     assert await value(dsn, "SELECT current_database()") == service
     assert await value(dsn, "SELECT current_setting('is_superuser')") == "off"
 
@@ -168,6 +170,17 @@ async def test_data_that_cannot_be_used_is_told_with_the_servers_own_words(direc
     await server.stop()
 
 
+async def test_data_whose_passwords_are_lost_are_not_guessed_at(directory: RunDirectory) -> None:
+    server = Postgres(directory, fast=True)
+    await server.start(attached=True)
+    await server.stop()
+    shutil.rmtree(directory.path / "secrets")
+    directory.prepare()
+    with pytest.raises(LauncherError, match="was made with other passwords"):
+        await server.start(attached=True)
+    await server.stop()
+
+
 ROUND = """
 import asyncio, os, pathlib, sys, asyncpg
 from ordermesh.infrastructure import embedded
@@ -191,7 +204,7 @@ async def test_an_ordinary_user_can_run_it() -> None:
         become = (sys.executable, before_exec.__file__, "0", "0", "nobody", "1")
         process = await asyncio.create_subprocess_exec(
             *(*become, sys.executable, "-c", ROUND, str(home / "run")),
-            env={"HOME": str(home)},
+            env={"HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )

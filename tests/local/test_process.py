@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from ordermesh.errors import LauncherError
 from ordermesh.process import Command, Identity, gone, run, start, stop, together, until
 

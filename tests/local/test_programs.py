@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
+
 from ordermesh.infrastructure import Infrastructure
 from ordermesh.kafka import GivenBroker
 from ordermesh.postgres import SERVICES
@@ -14,12 +15,14 @@ from ordermesh.state import RunDirectory
 Table = Mapping[str, Program]
 
 
-def table(directory: RunDirectory, *, refill: bool = True, **variables: str) -> Table:
+def table(
+    directory: RunDirectory, variables: Mapping[str, str] | None = None, *, refill: bool = True
+) -> Table:
     broker = GivenBroker("127.0.0.1:9092", idempotence=False, fetch_max_wait_ms=20)
     databases = {name: f"postgresql://{name}:{name}-password@127.0.0.1:1/{name}" for name in SERVICES}
     infrastructure = Infrastructure(databases, broker, None, frozenset())
     around = Surroundings(
-        Settings.read({"HOME": "/home/x", **variables}), directory, infrastructure, refill=refill
+        Settings.read({"HOME": "/home/x", **(variables or {})}), directory, infrastructure, refill=refill
     )
     return {program.name: program for wave in ordermesh(around) for program in wave}
 
@@ -40,7 +43,9 @@ def test_everything_listens_on_the_loopback_interface_and_on_a_port_of_its_own(
 
 
 def test_each_service_gets_its_own_database_and_no_other(directory: RunDirectory) -> None:
-    programs = table(directory, ORDERS_DATABASE_URL="postgresql://given", DATABASE_URL="postgresql://stray")
+    programs = table(
+        directory, {"ORDERS_DATABASE_URL": "postgresql://given", "DATABASE_URL": "postgresql://stray"}
+    )
     for name, program in programs.items():
         passwords = {other for other in SERVICES if f"{other}-password" in str(program.environment)}
         assert passwords == ({name} if name in SERVICES else set())
@@ -71,7 +76,7 @@ def test_services_and_gateway_find_the_broker_and_believe_the_sandboxs_issuer(
 
 def test_the_users_own_issuer_is_believed_too(directory: RunDirectory) -> None:
     own = {"issuer": "https://clerk.example", "jwks_url": "https://clerk.example/jwks", "audience": "shop"}
-    environment = table(directory, AUTH_ISSUERS=json.dumps([own]))["orders"].environment
+    environment = table(directory, {"AUTH_ISSUERS": json.dumps([own])})["orders"].environment
     assert json.loads(environment["AUTH_ISSUERS"])[0] == own
     assert len(json.loads(environment["AUTH_ISSUERS"])) == 2
 
@@ -99,7 +104,7 @@ def test_a_real_provider_wins_over_the_sandbox_and_is_told_to_its_service_alone(
 ) -> None:
     provider = PROVIDERS[chosen]
     users = {variable: f"users own {variable}" for variable in provider.variables}
-    programs = table(directory, **users)
+    programs = table(directory, users)
     environment = programs[provider.service].environment
     assert {name: environment[name] for name in users} == users
     for name, program in programs.items():
@@ -114,19 +119,19 @@ def test_a_real_provider_wins_over_the_sandbox_and_is_told_to_its_service_alone(
 
 
 def test_the_sandbox_sends_no_webhooks_for_a_real_provider(directory: RunDirectory) -> None:
-    programs = table(directory, STRIPE_API_KEY="sk_live_1")
+    programs = table(directory, {"STRIPE_API_KEY": "sk_live_1"})
     assert "STRIPE_WEBHOOK_URL" not in programs["sandbox"].environment
     assert "STRIPE_WEBHOOK_SECRET" not in programs["payments"].environment
     assert "SHIPPO_WEBHOOK_URL" in programs["sandbox"].environment
 
 
 def test_a_variable_without_its_providers_key_changes_nothing(directory: RunDirectory) -> None:
-    environment = table(directory, STRIPE_API_BASE="https://elsewhere.example")["payments"].environment
+    environment = table(directory, {"STRIPE_API_BASE": "https://elsewhere.example"})["payments"].environment
     assert environment["STRIPE_API_BASE"].startswith("http://127.0.0.1:")
 
 
 def test_the_rest_of_the_environment_passes_through(directory: RunDirectory) -> None:
-    for program in table(directory, ORDER_PREFIX="ACME").values():
+    for program in table(directory, {"ORDER_PREFIX": "ACME"}).values():
         assert program.environment["HOME"] == "/home/x"
         assert program.environment["ORDER_PREFIX"] == "ACME"
 

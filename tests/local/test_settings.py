@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from ordermesh.errors import LauncherError
 from ordermesh.settings import CHECKOUT, Settings
 

@@ -1,6 +1,5 @@
 """A stack of stubs under a real launcher: order, death, signals."""
 
-import asyncio
 import os
 import signal
 from asyncio.subprocess import Process
@@ -8,7 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+
+from ordermesh.infrastructure import take_down
 from ordermesh.process import Identity, gone
+from ordermesh.settings import Settings
 from ordermesh.state import LAUNCHER, RunDirectory
 
 LAUNCHER_OF_STUBS = str(Path(__file__).with_name("launch.py"))
@@ -88,8 +90,8 @@ async def test_the_outboxes_are_replayed_into_a_broker_that_may_have_lost_them(
 
     # New databases hold nothing to replay; an embedded broker is empty at each start.
     assert [await replays(), await replays()] == [0, 1]
+    # A broker that is left running between two stacks keeps what it has; the stack uses it and leaves it running.
     assert (await end(await launch("-m", "ordermesh.cli", "infra", "up")))[0] == 0
-    # A broker that stays up between two stacks keeps what it has.
     assert [await replays(), await replays()] == [1, 0]
     assert set(directory.all_running()) == {"kafka", "postgres"}
 
@@ -135,8 +137,10 @@ MOMENTS: dict[str, Callable[[RunDirectory], bool]] = {
 }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("moment", "signum"),
+    [*((moment, signal.SIGTERM) for moment in MOMENTS), ("while the server starts", signal.SIGINT)],
+)
 async def test_a_signal_during_the_start_leaves_nothing(
     launch: Launch,
     directory: RunDirectory,
@@ -156,14 +160,34 @@ async def test_a_signal_during_the_start_leaves_nothing(
     assert not (directory.path / "postgres.password").exists()
 
 
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 1), (signal.SIGKILL, -signal.SIGKILL)])
+async def test_infrastructure_that_was_not_all_up_is_not_left_running(
+    launch: Launch,
+    directory: RunDirectory,
+    eventually: Eventually,
+    processes: Find,
+    settings: Settings,
+    signum: signal.Signals,
+    code: int,
+) -> None:
+    process = await launch("-m", "ordermesh.cli", "infra", "up")
+    await eventually(lambda: directory.running("postgres"), process)
+    process.send_signal(signum)
+    assert (await end(process))[0] == code
+    if signum is signal.SIGKILL:
+        # Killed, it cannot clean up: the next command does.
+        await take_down(settings)
+    assert processes() == []
+
+
 async def test_a_second_signal_does_not_interrupt_the_cleaning_up(
-    launch: Launch, directory: RunDirectory, processes: Find
+    launch: Launch, directory: RunDirectory, eventually: Eventually, processes: Find
 ) -> None:
     process = await launch(LAUNCHER_OF_STUBS, "well")
     await serving(process)
-    for _ in range(20):
-        process.send_signal(signal.SIGINT)
-        await asyncio.sleep(0)
+    process.send_signal(signal.SIGINT)
+    await eventually(lambda: "last stopped" in journal(directory), process)
+    process.send_signal(signal.SIGINT)
     assert await end(process) == (0, "")
     assert journal(directory)[-1] == "first stopped"
     assert processes() == []

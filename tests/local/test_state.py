@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from ordermesh.errors import LauncherError
 from ordermesh.process import Identity
 from ordermesh.state import LAUNCHER, RunDirectory, Running

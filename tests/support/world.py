@@ -1,5 +1,6 @@
 """The whole of Ordermesh in one event loop: sandbox, four services, gateway, each on a real socket, a real broker between."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -59,10 +60,13 @@ async def a_world(
             )
         )
         services = _services(infrastructure, databases, box)
-        for service in services:
-            if twice:
+        if twice:
+            for service in services:
                 deliver_twice(service)
-            await stack.enter_async_context(serving(service, sockets[service.name]))
+        starting = (
+            stack.enter_async_context(serving(service, sockets[service.name])) for service in services
+        )
+        await asyncio.gather(*starting)
         await stack.enter_async_context(serving(_gateway(urls, box), sockets["gateway"]))
         places = Places(urls["gateway"], box.url)
         shop = await stack.enter_async_context(Shop(places, repeat=twice))

