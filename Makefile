@@ -19,8 +19,9 @@ setup: .venv/.ready ## install everything into .venv (python3 >= 3.11 and PyPI a
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ordermesh needs python3 >= 3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(PACKAGES:%=-e %)
+	@$(BIN)/python -m compileall -q $(PACKAGES:%=%/src)
 	@touch $@
 
 lock: ## re-resolve requirements.lock (names, versions and hashes; never a registry's host)

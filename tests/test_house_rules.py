@@ -3,7 +3,9 @@
 import ast
 import re
 import subprocess
+import tomllib
 from collections.abc import Callable, Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,33 @@ def test_tests_do_not_sleep_to_decide_or_patch_what_they_test() -> None:
         if re.search(r"mock\.patch|MagicMock|AsyncMock", path.read_text())
     ]
     assert patched == []
+
+
+IMPORTED_AS = packages_distributions()
+PACKAGES = sorted(path.parent for path in FILES if path.name == "pyproject.toml" and path.parent != ROOT)
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_a_package_declares_what_it_imports(package: Path) -> None:
+    """What comes along with another package goes away with it, too."""
+    declared = tomllib.loads((package / "pyproject.toml").read_text())["project"]
+    names = {re.split(r"[\[<>=;~ ]", line)[0].lower().replace("_", "-") for line in declared["dependencies"]}
+    own = declared["name"]
+    used = {
+        name
+        for path in SOURCES
+        if path.is_relative_to(package)
+        for module_ in imports(path)
+        for name in {dist.lower().replace("_", "-") for dist in IMPORTED_AS.get(module_, [])}
+    }
+    assert used - names - {own} == set()
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found.add(node.module.split(".")[0])
+    return found

@@ -1,17 +1,14 @@
 """A service's whole process in one place: HTTP, consumer, relay, worker and maintenance, started and stopped in order.
 
-`python -m <service>` serves; `python -m <service> migrate` brings the schema up to date; `python -m <service> replay` sends
-what the event log keeps once more. SIGTERM stops gracefully: requests finish, the batch in hand is committed, exit code 0.
+`shared.main` is the entry point. SIGTERM stops gracefully: requests finish, the batch in hand is committed, exit code 0.
 """
 
-import argparse
 import asyncio
 import gc
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -25,7 +22,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from shared import maintenance, telemetry
+from shared import maintenance
 from shared.auth import Authenticator
 from shared.bus import Bus
 from shared.db import UNAVAILABLE, Database
@@ -33,8 +30,7 @@ from shared.graphql import GraphQLEndpoint
 from shared.handlers import Handlers
 from shared.inbox import Inbox
 from shared.jobs import Jobs
-from shared.migrations import migrate
-from shared.outbox import Relay, replay
+from shared.outbox import Relay
 from shared.settings import HttpSettings, ServiceSettings
 from shared.waits import Waits
 from shared.worker import Worker
@@ -189,29 +185,3 @@ def serve(app: Any, settings: HttpSettings) -> None:
     server = Server(config)
     server.run()
     sys.exit(0 if server.started else 1)
-
-
-def main(name: str, build: Callable[[], Service]) -> None:
-    """The entry point of `python -m <name>`."""
-    parser = argparse.ArgumentParser(prog=f"python -m {name}")
-    commands = parser.add_subparsers(dest="command")
-    commands.add_parser("serve", help="serve until SIGTERM (the default)")
-    commands.add_parser("migrate", help="bring the database schema up to date")
-    sending = commands.add_parser("replay", help="send what the event log keeps once more, in order")
-    sending.add_argument("--days", type=int, default=7, help="how far back (default: %(default)s)")
-    arguments = parser.parse_args()
-    service = build()
-    telemetry.configure(name, service.settings.log_level, service.settings.log_format)
-    if arguments.command == "migrate":
-        migrate(name, service.db.url)
-    elif arguments.command == "replay":
-        asyncio.run(_replay(service, arguments.days))
-    else:
-        serve(service, service.settings)
-
-
-async def _replay(service: Service, days: int) -> None:
-    await service.db.open()
-    count = await replay(service.db, datetime.now(UTC) - timedelta(days=days))
-    await service.db.close()
-    print(f"{count} events of the last {days} days will be sent again")  # noqa: T201 - a command's answer

@@ -1,6 +1,5 @@
-"""`python -m notifications`."""
+"""`python -m notifications [serve|migrate|replay]`."""
 
-from notifications.app import build
-from shared.service import main
+from shared.main import main
 
-main("notifications", build)
+main("notifications")

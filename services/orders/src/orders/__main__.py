@@ -1,6 +1,5 @@
 """`python -m orders [serve|migrate|replay]`."""
 
-from orders.app import build
-from shared.service import main
+from shared.main import main
 
-main("orders", build)
+main("orders")

@@ -1,6 +1,5 @@
 """`python -m shipping [serve|migrate|replay]`."""
 
-from shared.service import main
-from shipping.app import build
+from shared.main import main
 
-main("shipping", build)
+main("shipping")
