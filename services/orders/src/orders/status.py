@@ -27,10 +27,10 @@ class Happened(StrEnum):
     PAYMENT_CAPTURED = "payment captured"
     PAYMENT_FAILED = "payment failed"
     EXPIRED = "nobody paid in time"
-    ALL_SHIPPED = "all live items shipped"
-    ALL_DELIVERED = "all live items delivered"
+    ALL_SHIPPED = "all items shipped"
+    ALL_DELIVERED = "all items delivered"
     ALL_CANCELLED = "all items cancelled"
-    ALL_RETURNED = "all live items returned"
+    ALL_RETURNED = "all items returned"
     FULLY_REFUNDED = "everything captured was refunded"
 
 

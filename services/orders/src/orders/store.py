@@ -1,5 +1,6 @@
 """Every query of orders, with the caller's right to see a row in its WHERE; and how rows become orders."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -62,15 +63,17 @@ class OrderNumbers:
     def __init__(self, db: Database, prefix: str) -> None:
         self._db, self._prefix = db, prefix
         self._left: list[int] = []
+        self._fetching = asyncio.Lock()
 
     async def next(self, now: datetime) -> str:
-        if not self._left:
-            rows = await self._db.fetch(
-                text("SELECT nextval('order_numbers') AS number FROM generate_series(1, :count)"),
-                {"count": _NUMBERS_AT_ONCE},
-            )
-            self._left.extend(sorted((row.number for row in rows), reverse=True))
-        return f"{self._prefix}-{now:%Y%m%d}-{self._left.pop():05d}"
+        async with self._fetching:
+            if not self._left:
+                rows = await self._db.fetch(
+                    text("SELECT nextval('order_numbers') AS number FROM generate_series(1, :count)"),
+                    {"count": _NUMBERS_AT_ONCE},
+                )
+                self._left = sorted((row.number for row in rows), reverse=True)
+            return f"{self._prefix}-{now:%Y%m%d}-{self._left.pop():05d}"
 
 
 def visible_to(principal: Principal) -> ColumnElement[bool]:
