@@ -40,7 +40,7 @@ FreshDatabases = Callable[..., Awaitable[dict[str, str]]]
 
 @pytest.fixture(scope="session")
 def fresh_databases(infrastructure: Infrastructure, migrated: dict[str, str]) -> FreshDatabases:
-    """New, migrated, empty databases by service: `await fresh_databases("orders", "payments")`."""
+    """Call it with service names for new, migrated, empty databases by service."""
 
     async def fresh(*services: str) -> dict[str, str]:
         template = {service: migrated[service] for service in services}

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from ordermesh.demo import feed_catalogue
 from ordermesh.programs import GATEWAY, SANDBOX
 from ordermesh.settings import Settings

@@ -10,10 +10,11 @@ from typing import Any
 
 import orjson
 import pytest
-import sandbox
 import stripe
 from pydantic import SecretStr
 from pyreqwest.client import Client, ClientBuilder
+
+import sandbox
 
 STRIPE_SECRET = "whsec_test"
 SHIPPO_SECRET = "shippo_test"

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-import sandbox
 import stripe
 from pyreqwest.client import Client
+
+import sandbox
 
 
 async def get(box: sandbox.Box, http: Client, path: str) -> Any:

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytest
-import sandbox
 import stripe
+
+import sandbox
 from sandbox.endpoint import Answer, Refusal
 
 T = TypeVar("T")

@@ -5,8 +5,9 @@ from typing import Any
 
 import jwt
 import pytest
-import sandbox
 from pyreqwest.client import Client
+
+import sandbox
 from sandbox.issuer import TokenRequest
 
 

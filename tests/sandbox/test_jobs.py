@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 
 import pytest
+
 from sandbox.jobs import SLOTS, Jobs
 from sandbox.state import State
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import orjson
 import pytest
-import sandbox
 from pyreqwest.client import Client
+
+import sandbox
 
 PORTS = {"PORT": "0", "SMTP_PORT": "0"}
 

@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
-import sandbox
 import stripe
+
+import sandbox
 
 
 async def pay(shop: stripe.StripeClient, order_id: str, card: str = "pm_card_visa") -> stripe.PaymentIntent:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-import sandbox
 import shippo
 from pyreqwest.client import Client
 from shippo.models import components, errors, operations
+
+import sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

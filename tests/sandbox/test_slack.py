@@ -2,9 +2,10 @@
 
 import asyncio
 
-import sandbox
 from pyreqwest.client import Client
 from slack_sdk.webhook import WebhookClient
+
+import sandbox
 
 
 async def test_a_message_is_accepted_and_recorded(box: sandbox.Box) -> None:

@@ -5,6 +5,7 @@ import smtplib
 from email.message import EmailMessage
 
 import pytest
+
 import sandbox
 
 

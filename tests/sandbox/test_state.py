@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from sandbox.record import Record
 from sandbox.state import State
 

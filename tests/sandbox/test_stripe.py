@@ -4,9 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
-import sandbox
 import stripe
 from pyreqwest.client import Client
+
+import sandbox
 from sandbox.stripe.charges import fee
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import sandbox
 import stripe
 from pyreqwest.client import Client
+
+import sandbox
 from sandbox.webhooks import Webhooks
 
 if TYPE_CHECKING:
