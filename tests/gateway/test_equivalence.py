@@ -28,7 +28,7 @@ from graphql import (
     parse,
     validate,
 )
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from gateway.client import Client
@@ -77,7 +77,11 @@ class World:
         world.unions["U1"].append("V")
         for entity in entities:
             fields = [world.field(f"f{n}", list(world.keys[entity])) for n in range(draw.randint(2, 6))]
-            world.fields[entity] = [*fields, *world.split_value(entity)]
+            world.fields[entity] = [
+                *fields,
+                *world.split_value(entity),
+                world.same_key(list(world.keys[entity])),
+            ]
         world.fields["V"] = [Field("a", "Int!", []), Field("b", "String", []), world.field("deep", [])]
         world.fields["Split"] = []
         world.fields["Query"] = [world.root(n) for n in range(draw.randint(2, 5))]
@@ -107,6 +111,12 @@ class World:
         # A strict owner's failure nulls more than the merged, weaker type asks for: there the whole may differ.
         return Field(name, wrapped, owners, "", flaky and not loose, loose)
 
+    def same_key(self, declaring: list[str]) -> Field:
+        """Draw a field whose type agrees between entities in the API, but not in every subgraph."""
+        owners = declaring[: self.draw.choice([1, 2])]
+        shared = len(owners) > 1
+        return Field("same", "Int!" if shared else "Int", owners, loose=owners[-1] if shared else None)
+
     def split_value(self, entity: str) -> list[Field]:
         """Draw a value that two subgraphs know different fields of: it must be asked in both."""
         owners = list(self.keys[entity])[:2]
@@ -127,7 +137,9 @@ class World:
         """Return one subgraph's SDL: its own fields, and a stub for every entity that they refer to."""
         lines = [INPUT]
         used = {"V"} | {name for name, keys in self.keys.items() if subgraph in keys}
-        own = {name: [each for each in fields if subgraph in each.owners] for name, fields in self.fields.items()}
+        own = {
+            name: [each for each in fields if subgraph in each.owners] for name, fields in self.fields.items()
+        }
         waiting = [bare(each.type) for fields in own.values() for each in fields]
         while waiting:
             name = waiting.pop()
@@ -138,10 +150,15 @@ class World:
             if entity in used:
                 shown = keys.get(subgraph, ["id"])
                 node = " implements Node" if "Node" in used and "id" in shown else ""
-                head = " ".join(f'@key(fields: "{key}"{"" if subgraph in keys else ", resolvable: false"})' for key in shown)
+                head = " ".join(
+                    f'@key(fields: "{key}"{"" if subgraph in keys else ", resolvable: false"})'
+                    for key in shown
+                )
                 lines.append(f"type {entity}{node} {head} {{ {self.members(entity, subgraph, shown)} }}")
-        lines.append("type V @shareable { a: Int! b: String deep: %s }" % self.fields["V"][2].type)
-        lines += [f"union {name} = {' | '.join(members)}" for name, members in self.unions.items() if name in used]
+        lines.append(f"type V @shareable {{ a: Int! b: String deep: {self.fields['V'][2].type} }}")
+        lines += [
+            f"union {name} = {' | '.join(members)}" for name, members in self.unions.items() if name in used
+        ]
         lines += ["interface Node { id: ID! }"] if "Node" in used else []
         sides = [side for side, owner in getattr(self, "split", {}).items() if owner == subgraph]
         lines += [f"type Split @shareable {{ {side}: Int! both: String }}" for side in sides]
@@ -168,7 +185,9 @@ class World:
         if known and known.flaky and seed % 3 == 0:
             raise ValueError(f"{owner}.{name} of {identity} fails")
         declared = known.type if known else {"both": "String"}.get(name, "Int!")
-        return self.value(declared, seed, json.dumps(arguments, sort_keys=True) if known and known.arguments else "")
+        return self.value(
+            declared, seed, json.dumps(arguments, sort_keys=True) if known and known.arguments else ""
+        )
 
     def value(self, declared: str, seed: int, echo: str) -> Any:
         if declared.endswith("!"):
@@ -178,17 +197,16 @@ class World:
     def present(self, declared: str, seed: int, echo: str) -> Any:
         if declared.startswith("["):
             return [self.value(declared[1:-1], digest(seed, n), echo) for n in range(seed % 4)]
-        match declared:
-            case "Int" | "ID":
-                return seed % 1000
-            case "String":
-                return echo or f"t{seed % 1000}"
-            case "Float":
-                return seed % 100 / 4
-            case "Boolean":
-                return seed % 2 == 0
-            case "Color":
-                return ["RED", "GREEN", "BLUE"][seed % 3]
+        leaves = {
+            "Int": seed % 1000,
+            "ID": seed % 1000,
+            "String": echo or f"t{seed % 1000}",
+            "Float": seed % 100 / 4,
+            "Boolean": seed % 2 == 0,
+            "Color": ["RED", "GREEN", "BLUE"][seed % 3],
+        }
+        if declared in leaves:
+            return leaves[declared]
         if declared == "Node":
             declared = self.nodes[seed % len(self.nodes)]
         members = self.unions.get(declared, [declared])
@@ -224,13 +242,16 @@ class Queries:
         draw = self.draw
         parts = [f"__typename{self.condition()}"] if draw.random() < 0.2 else []
         if is_abstract_type(holder):
-            for member in self.api.get_possible_types(holder):
-                if draw.random() < 0.7:
-                    parts.append(f"... on {member.name}{self.condition()} {self.selection(member, depth)}")
+            members = [each for each in self.api.get_possible_types(holder) if draw.random() < 0.7]
+            parts += [
+                f"... on {each.name}{self.condition()} {self.selection(each, depth)}" for each in members
+            ]
             fields = getattr(holder, "fields", {})
         else:
             fields = holder.fields
-        names = [name for name in fields if depth < 4 or not is_composite_type(get_named_type(fields[name].type))]
+        names = [
+            name for name in fields if depth < 4 or not is_composite_type(get_named_type(fields[name].type))
+        ]
         chosen = [draw.choice(names) for _ in range(draw.randint(1, 4))] if names else []
         for name in dict.fromkeys(chosen):
             parts += [self.field(name, fields[name], depth) for _ in range(draw.choice([1, 1, 1, 2]))]
@@ -244,9 +265,11 @@ class Queries:
         alias = ""
         if declared.args or self.draw.random() < 0.25:
             self.aliases += 1
-            alias = self.draw.choice([f"a{self.aliases}: ", f"_1_{name}{self.aliases}: "])
+            alias = f"a{self.aliases}: " if declared.args or self.draw.random() < 0.5 else f"_1_{name}: "
         arguments = [
-            f"{argument}: {self.argument(each.type)}" for argument, each in declared.args.items() if self.draw.random() < 0.6
+            f"{argument}: {self.argument(each.type)}"
+            for argument, each in declared.args.items()
+            if self.draw.random() < 0.6
         ]
         printed = f"({', '.join(arguments)})" if arguments else ""
         named = get_named_type(declared.type)
@@ -292,7 +315,9 @@ class Queries:
         if isinstance(declared, GraphQLEnumType):
             return draw.choice(["RED", "GREEN"])
         if isinstance(declared, GraphQLInputObjectType):
-            names = [name for name in declared.fields if draw.random() < 0.5 and (name != "inner" or depth < 2)]
+            names = [
+                name for name in declared.fields if draw.random() < 0.5 and (name != "inner" or depth < 2)
+            ]
             return {name: self.input_value(declared.fields[name].type, depth + 1) for name in names}
         return draw.randint(-9, 99) if declared.name == "Int" else draw.choice(["", 'a"b\\', "ü\n", "{}"])
 
@@ -302,7 +327,9 @@ def literal(value: Any, declared: Any) -> str:
     named: GraphQLNamedType | None = get_named_type(declared) if declared is not None else None
     if isinstance(value, dict):
         fields = named.fields if isinstance(named, GraphQLInputObjectType) else {}
-        return "{" + ", ".join(f"{key}: {literal(each, fields[key].type)}" for key, each in value.items()) + "}"
+        return (
+            "{" + ", ".join(f"{key}: {literal(each, fields[key].type)}" for key, each in value.items()) + "}"
+        )
     if isinstance(value, list):
         inner = get_nullable_type(declared).of_type if is_list_type(get_nullable_type(declared)) else None
         return "[" + ", ".join(literal(each, inner) for each in value) + "]"
@@ -349,7 +376,8 @@ async def check(draw: random.Random, queries: int) -> None:
     await answers(world, compose({name: each.sdl for name, each in subgraphs.items()}), subgraphs, queries)
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(st.randoms(use_true_random=False))
-async def test_any_split_of_a_graph_answers_like_the_whole(draw: random.Random) -> None:
-    await check(draw, queries=3)
+# A seed is drawn instead of every choice: worlds do not shrink to anything telling, and drawing them is most of the time.
+@settings(max_examples=50, deadline=None, derandomize=True, database=None, phases=[Phase.generate])
+@given(seed=st.integers(0, 2**32 - 1))
+async def test_any_split_of_a_graph_answers_like_the_whole(seed: int) -> None:
+    await check(random.Random(seed), queries=5)

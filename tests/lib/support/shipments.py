@@ -20,8 +20,9 @@ from shared.contracts import orders
 from shared.contracts.envelope import FACTS, Envelope, Fact
 from shared.ids import customer_id_of
 from shared.inbox import Inbox, Record
-from shared.jobs import Jobs, Worker
+from shared.jobs import Jobs
 from shared.tx import Tx
+from shared.worker import Worker
 from shipping.app import Shipping
 from shipping.domain import Consignment, Decision, LabelStage, Line, LineQuantity, Shipment, ShipmentStatus
 from shipping.handlers import handlers

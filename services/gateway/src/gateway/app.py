@@ -1,0 +1,197 @@
+"""The gateway as one ASGI app: ``/graphql`` first, then health and metrics.
+
+Every GraphQL request is checked in the order of cost: method and media type, size, shape, caller, limits; only then
+is it planned. What goes wrong unforeseen is logged under the request's id, and the client is told no more than that.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.asgi import REQUEST_ID, Cors, Receive, Scope, Send, forwarded, read_body, request_id, respond
+from gateway.auth import Authenticate, anyone
+from gateway.client import Client
+from gateway.federation import Code, Engine, EngineOptions, Graph, RequestRefused, error
+from gateway.limits import Limits
+from gateway.metrics import Metrics
+from gateway.settings import Settings
+from gateway.supergraph import LastGood, Supergraph
+from gateway.transport import HttpTransport, Transport
+
+log = logging.getLogger(__name__)
+
+JSON = b"application/json"
+TEXT = b"text/plain; version=0.0.4; charset=utf-8"
+METHOD_NOT_ALLOWED = 405
+UNSUPPORTED_MEDIA = 415
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    query: str
+    variables: dict[str, Any] | None
+    operation_name: str | None
+
+
+class Gateway:
+    """The ASGI app. ``connect`` makes its transport; ``on_graph`` is called after each graph that goes into service."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        authenticate: Authenticate = anyone,
+        connect: Callable[[], Transport] | None = None,
+        on_graph: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._settings = settings
+        self._authenticate = authenticate
+        self._connect = connect or self._http_transport
+        self._on_graph = on_graph
+        self._cors = Cors(settings.cors_origins)
+        self.metrics = Metrics()
+        self.supergraph: Supergraph | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection of any kind."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "http" and scope["path"] == "/graphql":
+            await self._serve_graphql(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._serve_rest(scope, send)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Supergraph]:
+        """Watch the subgraphs inside this context."""
+        settings, transport = self._settings, self._connect()
+        client = Client(
+            settings.subgraphs,
+            transport,
+            self.metrics,
+            breaker_threshold=settings.breaker_threshold,
+            breaker_open=settings.breaker_open,
+        )
+        self.supergraph = Supergraph(
+            settings.subgraphs,
+            client.fetch_sdl,
+            lambda graph: self._engine(graph, client),
+            LastGood(settings.state_dir),
+            self.metrics,
+            settings.poll_interval,
+        )
+        self.supergraph.restore()
+        watching = asyncio.create_task(self.supergraph.watch())
+        try:
+            yield self.supergraph
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+            await transport.close()
+
+    def _http_transport(self) -> Transport:
+        settings = self._settings
+        urls = {name: str(url) for name, url in settings.subgraphs.items()}
+        return HttpTransport(urls, settings.subgraph_timeout, settings.subgraph_timeouts)
+
+    def _engine(self, graph: Graph, client: Client) -> Engine:
+        settings = self._settings
+        limits = Limits(settings.max_depth, settings.max_aliases, settings.max_root_fields)
+        options = EngineOptions(
+            introspection=settings.introspection,
+            max_tokens=settings.max_tokens,
+            cache_size=settings.plan_cache_size,
+            check=limits.check,
+        )
+        engine = Engine(graph, client.send, options)
+        self._on_graph()
+        return engine
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with self.running():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _serve_rest(self, scope: Scope, send: Send) -> None:
+        match scope["path"] if scope["method"] in {"GET", "HEAD"} else None:
+            case "/health/live":
+                await respond(send, 200, b'{"live":true}', [], JSON)
+            case "/health/ready":
+                report = self.supergraph.report() if self.supergraph else {"ready": False}
+                await respond(send, 200 if report["ready"] else 503, orjson.dumps(report), [], JSON)
+            case "/metrics":
+                await respond(send, 200, self.metrics.exposition(), [], TEXT)
+            case _:
+                await respond(send, 404, b'{"error":"not found"}', [], JSON)
+
+    async def _serve_graphql(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        origin = headers.get(b"origin")
+        if scope["method"] == "OPTIONS":
+            status, allowed = self._cors.preflight(origin)
+            await respond(send, status, b"", allowed, JSON)
+            return
+        request = request_id(headers)
+        own = [(REQUEST_ID, request.encode()), *self._cors.headers(origin)]
+        began = time.perf_counter()
+        try:
+            body = await self._answer(scope["method"], headers, request, receive)
+            status, outcome = 200, "errors" if body.startswith(b'{"errors"') else "ok"
+        except RequestRefused as refused:
+            status, outcome, body = (
+                refused.status,
+                refused.code.value,
+                orjson.dumps({"errors": refused.errors}),
+            )
+            own += [(b"allow", b"POST, OPTIONS")] if status == METHOD_NOT_ALLOWED else []
+        except Exception:
+            log.exception("a request failed", extra={"request_id": request})
+            status, outcome = 500, Code.INTERNAL.value
+            body = orjson.dumps({"errors": [error("Internal error", Code.INTERNAL)]})
+        self.metrics.requests.labels(outcome).inc()
+        self.metrics.request_seconds.observe(time.perf_counter() - began)
+        await respond(send, status, body, own, JSON)
+
+    async def _answer(
+        self, method: str, headers: dict[bytes, bytes], request: str, receive: Receive
+    ) -> bytes:
+        if method != "POST":
+            raise RequestRefused(
+                Code.BAD_REQUEST, "GraphQL is served by POST only", status=METHOD_NOT_ALLOWED
+            )
+        if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != JSON:
+            raise RequestRefused(
+                Code.BAD_REQUEST, "The body must be application/json", status=UNSUPPORTED_MEDIA
+            )
+        asked = _parsed(await read_body(receive, self._settings.max_body))
+        passed = forwarded(headers, request)
+        await self._authenticate(dict(passed).get("authorization"))
+        engine = self.supergraph.engine if self.supergraph else None
+        if engine is None:
+            raise RequestRefused(Code.SERVICE_UNAVAILABLE, "The graph is not ready yet", status=503)
+        return await engine.execute(asked.query, asked.variables, asked.operation_name, passed)
+
+
+def _parsed(body: bytes) -> _Asked:
+    try:
+        given = orjson.loads(body)
+    except orjson.JSONDecodeError as invalid:
+        raise RequestRefused(Code.BAD_REQUEST, "The body is not valid JSON") from invalid
+    if not isinstance(given, dict):
+        raise RequestRefused(Code.BAD_REQUEST, "The body must be one JSON object; batches are not served")
+    query, variables, name = given.get("query"), given.get("variables"), given.get("operationName")
+    if not isinstance(query, str):
+        raise RequestRefused(Code.BAD_REQUEST, "The body needs a query")
+    if not isinstance(variables, dict | None):
+        raise RequestRefused(Code.BAD_REQUEST, "variables must be an object")
+    if not isinstance(name, str | None):
+        raise RequestRefused(Code.BAD_REQUEST, "operationName must be a string")
+    return _Asked(query, variables, name)

@@ -1,0 +1,48 @@
+"""What the gateway can be told from its environment; the only module that reads it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, HttpUrl
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Settings(BaseSettings):
+    """Times are in seconds, sizes in bytes. Names are the environment's in lower case."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+
+    subgraphs: dict[str, HttpUrl] = Field(min_length=1)
+    """The subgraphs by name, each with the URL of its GraphQL endpoint."""
+    state_dir: Path | None = None
+    """Where the last good SDL is kept, so that the graph starts while a subgraph is down. None: nowhere."""
+    poll_interval: Seconds = 5.0
+    """How often each subgraph is asked for its SDL; a change is adopted after two equal answers."""
+
+    subgraph_timeout: Seconds = 15.0
+    """Longer than the services' bounded wait for an outcome (5 s), or their late answers would be lost."""
+    subgraph_timeouts: dict[str, Seconds] = {}
+    """Other timeouts, for single subgraphs."""
+    breaker_threshold: Count = 5
+    """So many failures in a row make a subgraph be refused without asking it."""
+    breaker_open: Seconds = 5.0
+    """How long, before one request may try it again."""
+
+    introspection: bool = True
+    max_body: Count = 100_000
+    max_tokens: Count = 2_000
+    max_depth: Count = 12
+    max_aliases: Count = 30
+    max_root_fields: Count = 10
+    plan_cache_size: Count = 1_000
+
+    cors_origins: tuple[str, ...] = ()
+    """Origins whose pages may call the gateway from a browser; ``*`` allows all."""

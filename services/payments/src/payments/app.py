@@ -1,0 +1,38 @@
+"""Where payments is put together."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from payments import webhooks
+from payments.handlers import handlers
+from payments.provider import Stripe
+from payments.schema import schema
+from payments.settings import Settings
+from payments.worker import jobs_for
+from shared.service import Service
+
+
+class Payments(Service):
+    """The service, with its Stripe account and, where a secret is set, the endpoint of Stripe's webhooks."""
+
+    def __init__(self, settings: Settings) -> None:
+        stripe = Stripe(settings.stripe_api_key, settings.stripe_api_base)
+        self._secrets = settings.webhook_secrets
+        endpoint = Route("/webhooks/stripe", self._receive, methods=["POST"])
+        super().__init__(
+            "payments",
+            settings,
+            handlers=handlers,
+            jobs=jobs_for(stripe),
+            schema=schema,
+            routes=[endpoint] if self._secrets else [],
+            closing=[stripe.close],
+        )
+
+    async def _receive(self, request: Request) -> Response:
+        return await webhooks.receive(request, self.db, self._secrets)
+
+
+def build(settings: Settings | None = None) -> Payments:
+    return Payments(settings or Settings())

@@ -1,0 +1,118 @@
+"""The subgraph of payments: `Order.payment`, and what went back. No mutation lives here; refunds are asked of orders.
+
+Amounts are Float in major units with exact cents, times ISO 8601 in UTC.
+"""
+
+from functools import partial
+from typing import Self
+from uuid import UUID
+
+import strawberry
+
+from payments import domain, refunds
+from payments.domain import PaymentState
+from payments.refunds import RefundState
+from payments.store import find_payments, find_refunds
+from shared.auth import Principal, Role
+from shared.contracts.money import to_major
+from shared.graphql import EXTENSIONS, Info
+
+strawberry.enum(
+    PaymentState,
+    description="Where the payment stands at the provider; the order's own paymentStatus is in orders.",
+)
+strawberry.enum(RefundState, name="PaymentRefundState")
+
+
+@strawberry.type(description="Money on its way back to the shopper.")
+class PaymentRefund:
+    id: strawberry.ID
+    amount: float
+    reason: str
+    status: RefundState
+    created_at: str
+
+    @classmethod
+    def of(cls, refund: refunds.Refund, currency: str) -> Self:
+        return cls(
+            id=strawberry.ID(str(refund.id)),
+            amount=to_major(refund.amount, currency),
+            reason=refund.reason,
+            status=refund.status,
+            created_at=refund.created_at.isoformat(),
+        )
+
+
+@strawberry.type(description="How the order is paid. Its id is the order's.")
+class Payment:
+    id: strawberry.ID
+    status: PaymentState
+    method: str
+    amount: float
+    currency: str
+    captured_amount: float
+    refunded_amount: float
+    fee: float | None = strawberry.field(description="What the provider kept, in feeCurrency.")
+    fee_currency: str | None
+    client_secret: str | None = strawberry.field(
+        description="What the shopper pays with; there while the payment can be made, for who may make it."
+    )
+    payment_intent_id: str | None
+    failure_code: str | None
+    created_at: str
+    captured_at: str | None
+    order_id: strawberry.Private[UUID]
+
+    @strawberry.field
+    async def refunds(self, info: Info) -> list[PaymentRefund]:
+        context = info.context
+        load = partial(find_refunds, context.service.db, context.principal)
+        found = await context.loader("refunds", load).load(self.order_id)
+        return [PaymentRefund.of(refund, self.currency) for refund in found]
+
+    @classmethod
+    def of(cls, payment: domain.Payment, principal: Principal) -> Self:
+        fee_currency = payment.fee_currency
+        return cls(
+            id=strawberry.ID(str(payment.order_id)),
+            status=payment.status,
+            method=payment.method,
+            amount=to_major(payment.amount, payment.currency),
+            currency=payment.currency,
+            captured_amount=to_major(payment.captured_amount, payment.currency),
+            refunded_amount=to_major(payment.refunded_amount, payment.currency),
+            fee=to_major(payment.fee, fee_currency) if payment.fee is not None and fee_currency else None,
+            fee_currency=fee_currency,
+            client_secret=payment.client_secret if _may_pay(payment, principal) else None,
+            payment_intent_id=payment.payment_intent_id,
+            failure_code=payment.failure_code,
+            created_at=payment.created_at.isoformat(),
+            captured_at=payment.captured_at.isoformat() if payment.captured_at else None,
+            order_id=payment.order_id,
+        )
+
+
+@strawberry.federation.type(keys=["id"])
+class Order:
+    id: strawberry.ID
+    payment: Payment | None
+
+    @classmethod
+    async def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:  # noqa: A002 - the key's name
+        """None for an order that is unknown here, or that the caller may not see."""
+        try:
+            order_id = UUID(id)
+        except ValueError:
+            return None
+        context = info.context
+        load = partial(find_payments, context.service.db, context.principal)
+        payment = await context.loader("payments", load).load(order_id)
+        return cls(id=id, payment=Payment.of(payment, context.principal)) if payment else None
+
+
+def _may_pay(payment: domain.Payment, principal: Principal) -> bool:
+    """Whoever sees the payment as the order's shopper or as staff; a partner sees it too, and pays elsewhere."""
+    return payment.is_payable and principal.role in {Role.SHOPPER, Role.STAFF}
+
+
+schema = strawberry.federation.Schema(types=[Order], extensions=EXTENSIONS)

@@ -1,0 +1,90 @@
+"""Work with the provider: calls that are owed to it, and what it told by webhook. Both end in the same `record_*` functions."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from payments import domain, refunds
+from payments.domain import CANCEL_INTENT, CREATE_INTENT, FETCH_FEE, Fee, Intent, News
+from payments.handlers import settle
+from payments.provider import Stripe
+from payments.refunds import REFUND, ProviderRefund, RefundNews
+from payments.store import PAYMENTS, REFUNDS
+from shared.jobs import Job, Jobs
+from shared.tx import Tx
+
+INTENT_SEEN = "stripe.intent_seen"
+REFUND_SEEN = "stripe.refund_seen"
+NOT_OURS = "stripe.not_ours"
+KEYS_KEPT = timedelta(hours=23)
+"""Stripe may forget an idempotency key after 24 hours; a call that may have been made before is looked up first then."""
+
+
+def record_intent(order_id: str, intent: Intent, at: datetime, tx: Tx) -> None:
+    """Raises Missing while the payment is not there: the job is tried again."""
+    settle(tx, domain.learn(tx.get(PAYMENTS, order_id), intent, at))
+
+
+def record_refund(order_id: str, refund_id: str, seen: ProviderRefund, at: datetime, tx: Tx) -> None:
+    """Raises Missing while the refund is not there: the job is tried again."""
+    decision = refunds.learn(tx.get(PAYMENTS, order_id), tx.get(REFUNDS, refund_id), seen, at)
+    tx.save(REFUNDS, decision.refund)
+    settle(tx, decision)
+
+
+def jobs_for(provider: Stripe) -> Jobs:
+    """Every kind of work that payments does."""
+    jobs = Jobs()
+    _register_calls(jobs, provider)
+
+    @jobs.on(INTENT_SEEN, PAYMENTS)
+    async def on_intent_seen(job: Job, tx: Tx) -> None:
+        intent = Intent(**job.payload["intent"] | {"news": News(job.payload["intent"]["news"])})
+        record_intent(job.key, intent, _at(job), tx)
+
+    @jobs.on(REFUND_SEEN, PAYMENTS, REFUNDS)
+    async def on_refund_seen(job: Job, tx: Tx) -> None:
+        shown = job.payload["refund"]
+        seen = ProviderRefund(**shown | {"news": RefundNews(shown["news"])})
+        record_refund(job.key, str(UUID(job.payload["refund_id"])), seen, _at(job), tx)
+
+    @jobs.on(NOT_OURS)
+    async def on_not_ours(job: Job, tx: Tx) -> None:
+        """Something else is sold through the same Stripe account; the row is kept as evidence."""
+
+    return jobs
+
+
+def _register_calls(jobs: Jobs, provider: Stripe) -> None:
+    async def create_intent(job: Job) -> Intent:
+        return await provider.create_intent(job.key, **job.payload, key=str(job.id), in_doubt=_in_doubt(job))
+
+    async def cancel_intent(job: Job) -> Intent:
+        return await provider.cancel_intent(**job.payload, key=str(job.id))
+
+    async def refund(job: Job) -> ProviderRefund:
+        return await provider.refund(job.key, **job.payload, key=str(job.id), in_doubt=_in_doubt(job))
+
+    async def fetch_fee(job: Job) -> Fee:
+        return await provider.fetch_fee(**job.payload)
+
+    async def on_intent(job: Job, intent: Intent, tx: Tx) -> None:
+        record_intent(job.key, intent, tx.now, tx)
+
+    async def on_refund(job: Job, seen: ProviderRefund, tx: Tx) -> None:
+        record_refund(job.key, job.payload["refund_id"], seen, tx.now, tx)
+
+    async def on_fee(job: Job, fee: Fee, tx: Tx) -> None:
+        settle(tx, domain.learn_fee(tx.get(PAYMENTS, job.key), fee))
+
+    jobs.call(CREATE_INTENT, create_intent, on_intent, PAYMENTS)
+    jobs.call(CANCEL_INTENT, cancel_intent, on_intent, PAYMENTS)
+    jobs.call(REFUND, refund, on_refund, PAYMENTS, REFUNDS)
+    jobs.call(FETCH_FEE, fetch_fee, on_fee, PAYMENTS)
+
+
+def _in_doubt(job: Job) -> bool:
+    return job.attempts > 1 and datetime.now(UTC) - job.created_at > KEYS_KEPT
+
+
+def _at(job: Job) -> datetime:
+    return datetime.fromtimestamp(job.payload["at"], UTC)

@@ -1,0 +1,268 @@
+"""Stripe away, slow, forgetful or refusing: what is unknown is asked again under the same key, and nothing is done twice."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from aiohttp import ClientTimeout
+from pydantic import SecretStr
+from stripe import APIConnectionError, InvalidRequestError
+
+from payments.domain import CANCEL_INTENT, CREATE_INTENT, PaymentState
+from payments.provider import Stripe, charge_of, intent_of, refund_of
+from payments.refunds import REFUND, RefundState
+
+if TYPE_CHECKING:
+    from support.payments import House
+
+CREATE = "stripe.payment_intents.create"
+SEARCH = "stripe.payment_intents.search"
+KEY = SecretStr("sk_test_1")
+
+
+async def attempted(house: House, kind: str, times: int) -> None:
+    """Until the one job of this kind has been tried so often, and is not being tried."""
+
+    async def so() -> bool:
+        found = await house.rows(
+            "SELECT 1 FROM jobs WHERE kind = $1 AND attempts >= $2 AND lease_until IS NULL", kind, times
+        )
+        return bool(found)
+
+    await house.until(so)
+
+
+async def age(house: House, kind: str, hours: int) -> None:
+    await house.rows(
+        "UPDATE jobs SET created_at = now() - $2::int * interval '1 hour' WHERE kind = $1", kind, hours
+    )
+
+
+@pytest.mark.parametrize("status", [401, 403, 409, 429, 500, 503])
+async def test_an_intent_is_made_once_when_stripe_answers_again(house: House, status: int) -> None:
+    house.trouble.before[CREATE] = status
+    fact = house.order_placed()
+    await house.hear(fact)
+    await attempted(house, CREATE_INTENT, 3)
+    assert (await house.payment(fact.order_id)).status is PaymentState.REQUESTED
+    assert await house.said(fact.order_id) == []
+    house.trouble.before.clear()
+    await house.settled()
+    assert await house.said_types(fact.order_id) == ["payment.ready"]
+    assert len(house.box.record.effects(kind="stripe.payment_intent.created")) == 1
+
+
+@pytest.mark.parametrize("hours", [0, 22])
+async def test_an_answer_that_was_lost_is_replayed_under_the_same_key(house: House, hours: int) -> None:
+    house.trouble.after.add(CREATE)
+    fact = house.order_placed()
+    await house.hear(fact)
+    await attempted(house, CREATE_INTENT, 2)
+    await age(house, CREATE_INTENT, hours)
+    house.trouble.after.clear()
+    await house.settled()
+    assert len(house.box.record.effects(kind="stripe.payment_intent.created")) == 1
+    assert await house.said_types(fact.order_id) == ["payment.ready"]
+    assert SEARCH not in house.trouble.calls
+
+
+async def test_an_intent_whose_key_stripe_forgot_is_found_again(house: House) -> None:
+    house.trouble.after.add(CREATE)
+    fact = house.order_placed()
+    await house.hear(fact)
+    await attempted(house, CREATE_INTENT, 1)
+    house.forget_keys()
+    await age(house, CREATE_INTENT, 24)
+    house.trouble.after.clear()
+    await house.settled()
+    [effect] = house.box.record.effects(kind="stripe.payment_intent.created")
+    payment = await house.payment(fact.order_id)
+    assert (payment.payment_intent_id, payment.status) == (effect.resource, PaymentState.READY)
+    assert payment.client_secret == effect.payload["client_secret"]
+    assert SEARCH in house.trouble.calls
+
+
+async def test_an_old_job_that_never_reached_stripe_makes_its_intent(house: House) -> None:
+    house.trouble.before[CREATE] = 503
+    fact = house.order_placed()
+    await house.hear(fact)
+    await attempted(house, CREATE_INTENT, 1)
+    await age(house, CREATE_INTENT, 24)
+    house.trouble.before.clear()
+    await house.settled()
+    assert SEARCH in house.trouble.calls
+    assert await house.said_types(fact.order_id) == ["payment.ready"]
+
+
+@pytest.mark.parametrize("hours", [0, 24])
+async def test_a_refund_whose_answer_was_lost_is_made_once(house: House, hours: int) -> None:
+    order_id = await house.paid(2599)
+    await house.receive_nothing()
+    house.trouble.after.add("stripe.refunds.create")
+    await house.hear(house.refund_requested(order_id, 1000), house.refund_requested(order_id, 500))
+    await attempted(house, REFUND, 1)
+
+    async def both() -> bool:
+        return len(await house.rows("SELECT 1 FROM jobs WHERE kind = $1 AND attempts >= 1", REFUND)) == 2
+
+    await house.until(both)
+    if hours:
+        house.forget_keys()
+        await age(house, REFUND, hours)
+    house.trouble.after.clear()
+    await house.settled()
+    assert sorted(
+        effect.amount or 0 for effect in house.box.record.effects(kind="stripe.refund.succeeded")
+    ) == [
+        500,
+        1000,
+    ]
+    assert {refund.status for refund in await house.refunds(order_id)} == {RefundState.SUCCEEDED}
+    assert (await house.said_types(order_id)).count("payment.refunded") == 2
+
+
+async def test_a_refund_told_by_webhook_before_its_answer_is_said_once(house: House) -> None:
+    order_id = await house.paid(2599)
+    house.trouble.after.add("stripe.refunds.create")
+    await house.hear(house.refund_requested(order_id, 1000))
+    await house.until_said(order_id, "payment.refunded")
+    house.trouble.after.clear()
+    await house.settled()
+    assert (await house.said_types(order_id)).count("payment.refunded") == 1
+
+
+async def test_a_cancel_whose_answer_was_lost_is_done_once(house: House) -> None:
+    order_id = await house.placed()
+    await house.receive_nothing()
+    house.trouble.after.add("stripe.payment_intents.cancel")
+    await house.hear(house.order_cancelled(order_id))
+    await attempted(house, CANCEL_INTENT, 1)
+    house.forget_keys()
+    house.trouble.after.clear()
+    await house.settled()
+    assert await house.said_types(order_id) == ["payment.ready", "payment.cancelled"]
+
+
+async def test_a_cancel_that_is_refused_while_the_intent_is_open_is_tried_again(house: House) -> None:
+    order_id = await house.placed()
+    house.trouble.before["stripe.payment_intents.cancel"] = 400
+    await house.hear(house.order_cancelled(order_id))
+    await attempted(house, CANCEL_INTENT, 2)
+    assert (await house.payment(order_id)).status is PaymentState.CANCELLING
+    house.trouble.before.clear()
+    await house.settled()
+    assert (await house.said_types(order_id))[-1] == "payment.cancelled"
+    assert len(await house.rows("SELECT 1 FROM jobs WHERE kind = $1", CANCEL_INTENT)) == 1
+
+
+async def test_a_fee_that_cannot_be_fetched_is_fetched_later(house: House) -> None:
+    house.trouble.before["stripe.balance_transactions.retrieve"] = 500
+    order_id = await house.placed()
+    await house.confirm(order_id)
+    await attempted(house, "stripe.fetch_fee", 2)
+    assert (await house.payment(order_id)).fee is None
+    house.trouble.before.clear()
+    await house.settled()
+    assert (await house.payment(order_id)).fee == 105
+
+
+async def test_nobody_listening_is_an_unknown_outcome() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    stripe = Stripe(KEY, f"http://127.0.0.1:{port}")
+    with pytest.raises(APIConnectionError):
+        await stripe.create_intent("o", "n", 100, "USD", key="k", in_doubt=False)
+    await stripe.close()
+
+
+async def test_no_answer_in_time_is_an_unknown_outcome() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        stripe = Stripe(KEY, f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        stripe._http._timeout = ClientTimeout(total=0.05)
+        with pytest.raises(APIConnectionError):
+            await stripe.refund("o", "r", "pi_1", 100, key="k", in_doubt=False)
+        await stripe.close()
+
+
+async def test_an_intent_that_does_not_exist_cannot_be_cancelled(house: House) -> None:
+    stripe = Stripe(KEY, f"{house.box.url}/stripe")
+    with pytest.raises(InvalidRequestError):
+        await stripe.cancel_intent("pi_unknown", key="k")
+    await stripe.close()
+
+
+async def test_a_provider_that_was_never_used_closes() -> None:
+    await Stripe(KEY, "http://127.0.0.1:1").close()
+
+
+async def test_no_secret_leaves_in_a_log_a_job_or_a_fact(
+    house: House, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    house.trouble.after.add(CREATE)
+    fact = house.order_placed()
+    await house.hear(fact)
+    await attempted(house, CREATE_INTENT, 1)
+    house.trouble.after.clear()
+    await house.settled()
+    await house.confirm(fact.order_id, "pm_card_visa_chargeDeclined")
+    await house.confirm(fact.order_id)
+    await house.settled()
+    await house.hear(house.order_cancelled(fact.order_id), house.refund_requested(fact.order_id, 9999))
+    await house.settled()
+    payment = await house.payment(fact.order_id)
+    assert payment.client_secret is not None
+    kept = await house.rows("SELECT payload::text, last_error FROM jobs")
+    said = await house.rows("SELECT headers::text, convert_from(body, 'utf8') FROM event_log")
+    printed = capsys.readouterr()
+    everything = f"{caplog.text}{printed}{kept}{said}{payment}{house.service.settings!r}"
+    assert "job postponed" in everything
+    for secret in (payment.client_secret, "sk_test_canary", "whsec_canary", "ann@example.com"):
+        assert secret not in everything
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        ({"status": "requires_payment_method"}, "OPEN"),
+        ({"status": "requires_action"}, "OPEN"),
+        ({"status": "requires_action", "last_payment_error": {"code": "old"}}, "OPEN"),
+        ({"status": "requires_payment_method", "last_payment_error": {"code": "declined"}}, "DECLINED"),
+        ({"status": "processing"}, "PROCESSING"),
+        ({"status": "canceled"}, "CANCELLED"),
+        ({"status": "succeeded", "amount_received": 5, "latest_charge": "ch_1"}, "SUCCEEDED"),
+        ({"status": "something_new"}, "OPEN"),
+    ],
+)
+def test_an_intents_status_is_read(shown: dict[str, Any], expected: str) -> None:
+    assert intent_of({"id": "pi_1", **shown}).news == expected
+
+
+def test_the_banks_code_of_a_decline_is_preferred_to_stripes() -> None:
+    error = {"code": "card_declined", "decline_code": "insufficient_funds"}
+    shown = {"id": "pi_1", "status": "requires_payment_method", "last_payment_error": error}
+    assert intent_of(shown).code == "insufficient_funds"
+
+
+def test_a_charge_that_took_no_money_is_no_news() -> None:
+    charge = {"id": "ch_1", "payment_intent": "pi_1", "paid": True, "captured": True, "amount_captured": 5}
+    assert charge_of(charge) is not None
+    for change in ({"paid": False}, {"captured": False}, {"payment_intent": None}):
+        assert charge_of(charge | change) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("pending", "PENDING"),
+        ("requires_action", "PENDING"),
+        ("succeeded", "SUCCEEDED"),
+        ("failed", "FAILED"),
+        ("canceled", "FAILED"),
+    ],
+)
+def test_a_refunds_status_is_read(status: str, expected: str) -> None:
+    assert refund_of({"id": "re_1", "status": status}).news == expected

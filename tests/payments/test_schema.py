@@ -1,0 +1,158 @@
+"""The subgraph: who may see which payment, and what of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import event
+
+if TYPE_CHECKING:
+    from support.payments import House
+
+ENTITIES = """
+query ($ids: [_Any!]!) {
+  _entities(representations: $ids) {
+    ... on Order {
+      id
+      payment {
+        id status method amount currency capturedAmount refundedAmount fee feeCurrency clientSecret paymentIntentId
+        failureCode createdAt capturedAt refunds { id amount reason status createdAt }
+      }
+    }
+  }
+}
+"""
+ONLY_AMOUNTS = (
+    "query ($ids: [_Any!]!) { _entities(representations: $ids) { ... on Order { payment { amount } } } }"
+)
+
+
+async def entities(house: House, token: str | None, *order_ids: object, query: str = ENTITIES) -> list[Any]:
+    ids = [{"__typename": "Order", "id": str(order_id)} for order_id in order_ids]
+    answer = await house.graph(query, token, ids=ids)
+    assert "errors" not in answer
+    found: list[Any] = answer["data"]["_entities"]
+    return found
+
+
+@contextmanager
+def statements(house: House) -> Iterator[list[str]]:
+    """The statements that the service's reads execute."""
+    seen: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        seen.append(statement)
+
+    engine = house.service.db.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    yield seen
+    event.remove(engine, "before_cursor_execute", note)
+
+
+async def test_the_payment_shows_what_became_of_it(house: House) -> None:
+    order_id = await house.paid(2599)
+    fact = house.refund_requested(order_id, 1050)
+    await house.hear(fact)
+    await house.settled()
+    [order] = await entities(house, house.token("shopper", "ann"), order_id)
+    payment = await house.payment(order_id)
+    [refund] = await house.refunds(order_id)
+    assert payment.captured_at is not None
+    assert order == {
+        "id": str(order_id),
+        "payment": {
+            "id": str(order_id),
+            "status": "CAPTURED",
+            "method": "stripe",
+            "amount": 25.99,
+            "currency": "USD",
+            "capturedAmount": 25.99,
+            "refundedAmount": 10.5,
+            "fee": 1.05,
+            "feeCurrency": "USD",
+            "clientSecret": None,
+            "paymentIntentId": payment.payment_intent_id,
+            "failureCode": None,
+            "createdAt": payment.created_at.isoformat(),
+            "capturedAt": payment.captured_at.isoformat(),
+            "refunds": [
+                {
+                    "id": str(fact.refund_id),
+                    "amount": 10.5,
+                    "reason": "too small",
+                    "status": "SUCCEEDED",
+                    "createdAt": refund.created_at.isoformat(),
+                }
+            ],
+        },
+    }
+    assert payment.created_at.isoformat().endswith("+00:00")
+
+
+WHO = [
+    ("shopper", "ann", True),
+    ("shopper", "bob", False),
+    ("staff", "eve", True),
+    ("partner", "acme", True),
+    ("partner", "other", False),
+]
+
+
+@pytest.mark.parametrize(("role", "name", "may"), WHO)
+async def test_only_its_own_people_see_a_payment(house: House, role: str, name: str, may: bool) -> None:  # noqa: FBT001 - a table's column
+    order_id = await house.placed(partner_id="acme")
+    [order] = await entities(house, house.token(role, name), order_id)
+    assert (order is not None) == may
+
+
+async def test_nobody_in_particular_sees_nothing(house: House) -> None:
+    order_id = await house.placed()
+    assert await entities(house, None, order_id) == [None]
+
+
+async def test_a_token_that_does_not_verify_is_told_so(house: House) -> None:
+    answer = await house.graph("{ _service { sdl } }", "nonsense")
+    assert answer["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "may"), [("shopper", "ann", True), ("staff", "eve", True), ("partner", "acme", False)]
+)
+async def test_the_client_secret_is_for_who_may_pay(house: House, role: str, name: str, may: bool) -> None:  # noqa: FBT001 - a table's column
+    order_id = await house.placed(partner_id="acme")
+    secret = (await house.payment(order_id)).client_secret
+    assert secret is not None
+    [order] = await entities(house, house.token(role, name), order_id)
+    assert order["payment"]["clientSecret"] == (secret if may else None)
+
+
+async def test_an_unknown_order_and_what_is_no_id_are_not_there(house: House) -> None:
+    order_id = await house.placed()
+    found = await entities(house, house.token("staff", "eve"), uuid4(), "4711", order_id)
+    assert [order and order["id"] for order in found] == [None, None, str(order_id)]
+
+
+async def test_fifty_orders_are_one_query_and_one_more_with_their_refunds(house: House) -> None:
+    facts = [house.order_placed(1000 + n) for n in range(50)]
+    await house.hear(*facts)
+    await house.settled()
+    ids, token = [fact.order_id for fact in facts], house.token("shopper", "ann")
+    with statements(house) as seen:
+        found = await entities(house, token, *ids, query=ONLY_AMOUNTS)
+    assert [order["payment"]["amount"] for order in found] == [fact.total / 100 for fact in facts]
+    assert len(seen) == 1
+    with statements(house) as seen:
+        await entities(house, token, *ids)
+    assert len(seen) == 2
+
+
+async def test_the_subgraph_needs_no_field_of_its_own_on_query(house: House) -> None:
+    answer = await house.graph("{ _service { sdl } }")
+    sdl = answer["data"]["_service"]["sdl"]
+    assert 'type Order @key(fields: "id")' in sdl
+    assert "type Mutation" not in sdl
+    assert "PaymentStatus" not in sdl
