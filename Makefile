@@ -49,7 +49,7 @@ up: setup ## keep the whole stack serving until Ctrl-C
 	$(BIN)/ordermesh up
 
 bench: setup ## ratios and CPU time, each against a bound measured in the same run
-	$(BIN)/pytest tests/bench --override-ini=norecursedirs=lib -s $(ARGS)
+	$(BIN)/pytest tests/bench --override-ini=norecursedirs=".* lib" -s $(ARGS)
 
 clean: ## remove the environment and the embedded stack's data
 	rm -rf .venv .run

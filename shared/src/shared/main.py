@@ -49,6 +49,6 @@ async def _replay(settings: ServiceSettings, days: int) -> None:
 
 
 def _serve(name: str, settings: ServiceSettings) -> None:
-    from shared.service import serve  # noqa: PLC0415 - the web server is for this command alone
+    from shared.server import serve  # noqa: PLC0415 - the web server is for this command alone
 
     serve(importlib.import_module(f"{name}.app").build(settings), settings)

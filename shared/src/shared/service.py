@@ -5,16 +5,13 @@
 
 import asyncio
 import gc
-import signal
-import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any
 
 import orjson
 import strawberry
 import structlog
-import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -31,7 +28,7 @@ from shared.handlers import Handlers
 from shared.inbox import Inbox
 from shared.jobs import Jobs
 from shared.outbox import Relay
-from shared.settings import HttpSettings, ServiceSettings
+from shared.settings import ServiceSettings
 from shared.waits import Waits
 from shared.worker import Worker
 
@@ -154,34 +151,3 @@ async def _lifespan(service: Service, receive: Receive, send: Send) -> None:
     await receive()
     await service.stop()
     await send({"type": "lifespan.shutdown.complete"})
-
-
-class Server(uvicorn.Server):
-    """uvicorn, but a signal that was obeyed is not raised again: a graceful stop exits with 0."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self.handle_exit)
-        yield
-
-
-def serve(app: Any, settings: HttpSettings) -> None:
-    """Run an ASGI app until SIGTERM or SIGINT."""
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop" if sys.platform != "win32" else "asyncio",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        date_header=False,
-        timeout_graceful_shutdown=15,
-    )
-    server = Server(config)
-    server.run()
-    sys.exit(0 if server.started else 1)
