@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ordermesh.demo import feed_catalogue
+from ordermesh.catalogue import feed_catalogue
 from ordermesh.programs import GATEWAY, SANDBOX
 from ordermesh.settings import Settings
 from ordermesh.shop import Places, Shop

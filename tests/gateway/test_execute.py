@@ -328,6 +328,12 @@ class TestNullPropagation:
             ["order", "parts", 3, "name"],
         ]
 
+    async def test_an_object_of_a_type_newer_than_the_graph_is_a_gap(self, shop: Shop) -> None:
+        body = b'{"data":{"things":[{"_1_type":"New"},{"_1_type":"Strict","id":"1"}]}}'
+        answer = await canned(shop, "{ things { ... on Strict { id must } } }", orders=Answer(200, body))
+        assert answer["data"] == {"things": [None, {"id": "1", "must": 1}]}
+        assert [error["path"] for error in answer["errors"]] == [["things", 0]]
+
     async def test_a_null_may_take_the_whole_answer(self, shop: Shop) -> None:
         shop.payments["Strict.must"] = fail("broken")
         answer = await shop("{ strict { must } orders { id } }")

@@ -11,7 +11,7 @@ from gateway.app import Gateway
 from gateway.settings import Settings as GatewaySettings
 from notifications.app import build as build_notifications
 from notifications.settings import Settings as NotificationsSettings
-from ordermesh.demo import feed_catalogue
+from ordermesh.catalogue import feed_catalogue
 from ordermesh.infrastructure import Infrastructure
 from ordermesh.shop import Places, Shop
 from orders.app import build as build_orders

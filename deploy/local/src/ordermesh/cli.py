@@ -5,6 +5,7 @@ import asyncio
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ordermesh import infrastructure, programs, tokens
 from ordermesh.errors import LauncherError
@@ -49,6 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--ttl", type=int, help="how long it is valid (seconds)")
     shown = _add(commands, "schema", _schema, "print the composed API schema; nothing needs to run")
     shown.add_argument("graph", choices=["storefront"])
+    catalogue = _add(commands, "catalog", _catalog, "tell the running stack what the shop sells")
+    catalogue.add_argument(
+        "file", type=Path, nargs="?", help="a JSON array of SKUs (default: the demo's three)"
+    )
     _add(commands, "demo", _demo, "20 orders of all kinds on a stack of its own, and whether the books agree")
     _add(commands, "status", _status, "what runs")
     return parser
@@ -86,7 +91,7 @@ async def _announce(stack: Stack, settings: Settings) -> None:
     print(f"Logs      {stack.directory.path / 'logs'}")
     for role in ("shopper", "staff"):
         print(f"\nToken ({role})\n{await tokens.token(stack.directory, role)}")
-    print("\nReady. Ctrl-C stops it.", flush=True)
+    print("\nAn empty catalogue is filled with: ordermesh catalog\nReady. Ctrl-C stops it.", flush=True)
 
 
 def _infra_up(_: argparse.Namespace) -> int:
@@ -130,6 +135,14 @@ def _schema(_: argparse.Namespace) -> int:
     from ordermesh import schema  # noqa: PLC0415 - it brings the graphs of all services
 
     print(schema.storefront_sdl())
+    return 0
+
+
+def _catalog(arguments: argparse.Namespace) -> int:
+    from ordermesh import catalogue  # noqa: PLC0415 - it brings the broker's client, which takes a while to load
+
+    for sku in asyncio.run(catalogue.list_skus(Settings.read(), arguments.file)):
+        print(f"{sku.sku_id}: {sku.name}")
     return 0
 
 

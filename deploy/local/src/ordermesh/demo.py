@@ -14,30 +14,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ordermesh.books import Check, checks
+from ordermesh.catalogue import feed_catalogue
 from ordermesh.programs import GATEWAY, PROVIDERS, SANDBOX
 from ordermesh.settings import Settings
 from ordermesh.shop import Places, Reading, Shop
 from ordermesh.signals import run_until_signalled
 from ordermesh.stack import Stack, serving
-from ordermesh.stories import MUG, POSTER, SHIRT, STORIES
-from shared.bus import tell
-from shared.contracts.catalog import SkuListed
+from ordermesh.stories import STORIES
 
 ORDERS = 20
 AT_ONCE = 4
 QUIET_SECONDS = 60
-
-CATALOGUE = (
-    SkuListed(
-        sku_id=MUG, product_id="MUG", name="Blue mug", price=1250, shipping_price=150, currency="USD", weight_grams=350
-    ),
-    SkuListed(
-        sku_id=SHIRT, product_id="SHIRT", name="Shirt, M", price=2400, shipping_price=200, currency="USD", weight_grams=180
-    ),
-    SkuListed(
-        sku_id=POSTER, product_id="POSTER", name="Poster, A2", price=990, shipping_price=300, currency="USD", weight_grams=120
-    ),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,12 +53,6 @@ def _without_real_parts(environment: Mapping[str, str]) -> dict[str, str]:
         for name, value in environment.items()
         if name not in real and not name.endswith("_DATABASE_URL")
     }
-
-
-async def feed_catalogue(kafka_url: str, shop: Shop) -> None:
-    """The shop's catalogue says what it sells; returns when orders for it can be placed."""
-    await tell(kafka_url, "shop", CATALOGUE)
-    await shop.until_listed({sku.sku_id for sku in CATALOGUE})
 
 
 async def _run(stack: Stack, console: Console) -> bool:
