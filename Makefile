@@ -33,7 +33,7 @@ check: setup ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-timer
+	$(BIN)/lint-imports --no-logo
 
 format: setup ## rewrite the sources in the house format
 	$(BIN)/ruff format $(SOURCES)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sandbox
-from gateway.app import Gateway
+from gateway.app import build as build_gateway
 from gateway.settings import Settings as GatewaySettings
 from notifications.app import build as build_notifications
 from notifications.settings import Settings as NotificationsSettings
@@ -131,7 +131,7 @@ def _gateway(urls: dict[str, str], box: Any) -> Any:
         auth_issuers=[issuer(box)],
         poll_interval=0.2,
     )
-    return Gateway(settings)
+    return build_gateway(settings)
 
 
 def issuer(box: Any) -> dict[str, str]:

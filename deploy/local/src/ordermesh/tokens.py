@@ -22,7 +22,9 @@ async def token(
     sandbox = directory.running(SANDBOX)
     if sandbox is None:
         raise LauncherError(f"No stack runs in {directory.path}: start one with `ordermesh up`.")
-    wanted = {"role": role, "sub": subject or f"demo-{role}", "scope": scope, "ttl_seconds": ttl}
+    who = subject or f"demo-{role}"
+    person = {"email": f"{who}@example.com", "name": who.replace("-", " ").title()}
+    wanted = {"role": role, "sub": who, "scope": scope, "ttl_seconds": ttl, **person}
     body = {name: value for name, value in wanted.items() if value is not None}
     try:
         status, answer = await loopback.request("POST", f"{url(sandbox.port)}/issuer/token", body)

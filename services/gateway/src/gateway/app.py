@@ -7,7 +7,7 @@ is it planned. What goes wrong unforeseen is logged under the request's id, and 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from gateway.asgi import REQUEST_ID, Cors, Receive, Scope, Send, forwarded, read_body, request_id, respond
-from gateway.auth import Authenticate, anyone
+from gateway.auth import Authenticate, anyone, by_issuers
 from gateway.client import Client
 from gateway.federation import Code, Engine, EngineOptions, Graph, RequestRefused, error
 from gateway.limits import Limits
@@ -23,6 +23,7 @@ from gateway.metrics import Metrics
 from gateway.settings import Settings
 from gateway.supergraph import LastGood, Supergraph
 from gateway.transport import HttpTransport, Transport
+from shared.auth import Authenticator
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,10 @@ class Gateway:
         authenticate: Authenticate = anyone,
         connect: Callable[[], Transport] | None = None,
         on_graph: Callable[[], None] = lambda: None,
+        closing: Sequence[Callable[[], Awaitable[None]]] = (),
     ) -> None:
         self._settings = settings
+        self._closing = closing
         self._authenticate = authenticate
         self._connect = connect or self._http_transport
         self._on_graph = on_graph
@@ -94,6 +97,8 @@ class Gateway:
             watching.cancel()
             await asyncio.wait([watching])
             await transport.close()
+            for close in self._closing:
+                await close()
 
     def _http_transport(self) -> Transport:
         settings = self._settings
@@ -146,14 +151,11 @@ class Gateway:
             body = await self._answer(scope["method"], headers, request, receive)
             status, outcome = 200, "errors" if body.startswith(b'{"errors"') else "ok"
         except RequestRefused as refused:
-            status, outcome, body = (
-                refused.status,
-                refused.code.value,
-                orjson.dumps({"errors": refused.errors}),
-            )
+            status, outcome = refused.status, refused.code.value
+            body = orjson.dumps({"errors": refused.errors})
             own += [(b"allow", b"POST, OPTIONS")] if status == METHOD_NOT_ALLOWED else []
         except Exception:
-            log.exception("a request failed", extra={"request_id": request})
+            log.exception("request %s failed", request)
             status, outcome = 500, Code.INTERNAL.value
             body = orjson.dumps({"errors": [error("Internal error", Code.INTERNAL)]})
         self.metrics.requests.labels(outcome).inc()
@@ -178,6 +180,17 @@ class Gateway:
         if engine is None:
             raise RequestRefused(Code.SERVICE_UNAVAILABLE, "The graph is not ready yet", status=503)
         return await engine.execute(asked.query, asked.variables, asked.operation_name, passed)
+
+
+def build(settings: Settings, *, on_graph: Callable[[], None] = lambda: None) -> Gateway:
+    """The gateway as it is deployed: it believes the configured issuers."""
+    authenticator = Authenticator(settings.auth_issuers)
+    return Gateway(
+        settings,
+        authenticate=by_issuers(authenticator),
+        on_graph=on_graph,
+        closing=[authenticator.close],
+    )
 
 
 def _parsed(body: bytes) -> _Asked:

@@ -1,24 +1,20 @@
 """What the gateway can be told from its environment; the only module that reads it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field, HttpUrl
-from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.settings import HttpSettings
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class Settings(BaseSettings):
+class Settings(HttpSettings):
     """Times are in seconds, sizes in bytes. Names are the environment's in lower case."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore")
-
-    host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["json", "console"] = "json"
 
     subgraphs: dict[str, HttpUrl] = Field(min_length=1)
     """The subgraphs by name, each with the URL of its GraphQL endpoint."""
@@ -29,7 +25,7 @@ class Settings(BaseSettings):
 
     subgraph_timeout: Seconds = 15.0
     """Longer than the services' bounded wait for an outcome (5 s), or their late answers would be lost."""
-    subgraph_timeouts: dict[str, Seconds] = {}
+    subgraph_timeouts: dict[str, Seconds] = Field(default={})
     """Other timeouts, for single subgraphs."""
     breaker_threshold: Count = 5
     """So many failures in a row make a subgraph be refused without asking it."""

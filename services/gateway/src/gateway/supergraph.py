@@ -147,7 +147,7 @@ class Supergraph:
             try:
                 await self.poll(name)
             except Exception:  # a defect must not end the watching of one subgraph, unseen, until a restart
-                log.exception("polling failed", extra={"subgraph": name})
+                log.exception("polling %s failed", name)
             fresh = self._sources[name].seen != "live"
             await asyncio.sleep(
                 min(FIRST_ANSWER_SECONDS, self._poll_interval) if fresh else self._poll_interval

@@ -29,7 +29,7 @@ class EngineOptions:
 
     introspection: bool = True
     max_tokens: int = 2_000
-    max_slots: int = 10_000  # response fields, counted once per concrete type: bounds the time to plan
+    max_slots: int = 5_000  # response fields, counted once per concrete type: bounds the time to plan
     cache_size: int = 1_000  # documents, and plans
     check: Callable[[DocumentNode], None] = _allow
 

@@ -56,7 +56,7 @@ class RequestRefused(Exception):
     """The request was not executed at all; ``errors`` are GraphQL errors ready for the answer."""
 
     def __init__(self, code: Code, *problems: str | GraphQLError, status: int = 400) -> None:
-        super().__init__(*map(str, problems))
+        super().__init__(*(getattr(problem, "message", problem) for problem in problems))
         self.code = code
         self.status = status
         self.errors = [_refusal(problem, code) for problem in problems]

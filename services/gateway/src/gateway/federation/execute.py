@@ -49,9 +49,9 @@ class Execution:
 
     def _is_refused_until(self, number: int) -> bool:
         """Say whether a mutation that has run was a failure for the whole answer: those behind it must not run."""
-        done = [slot for stage in self._plan.stages[:number] for slot in stage.slots]
         if not self._errors:
             return False
+        done = [slot for stage in self._plan.stages[:number] for slot in stage.slots]
         return Completion(self._plan.type_key).complete(self.data, done) is None
 
     async def _run_verbatim(self, fetch: Fetch) -> bytes:

@@ -102,9 +102,7 @@ def _settle(position: Position) -> None:
 def _is_intact_below(slot: Slot) -> bool:
     asked = [child for child in slot.children.values() if child.locations]
     if not any(child.slots for child in asked):
-        return (
-            not slot.children
-        )  # an object without any field asks for __typename instead, which must be hidden
+        return not slot.children  # of an object without any field __typename is asked, which must be hidden
     return all(len(child.locations) == 1 and all(other.intact for other in child.slots) for child in asked)
 
 
@@ -165,11 +163,8 @@ class _Printer:
 
     def _field(self, slot: Slot, block: Block, used: set[str]) -> str:
         used |= slot.variables
-        printed = (
-            f"{slot.name}{slot.arguments}"
-            if slot.source == slot.name
-            else f"{slot.source}:{slot.name}{slot.arguments}"
-        )
+        alias = "" if slot.source == slot.name else f"{slot.source}:"
+        printed = f"{alias}{slot.name}{slot.arguments}"
         if not slot.children:
             return printed
         field = self._graph.subgraphs[block.draft.subgraph].field(block.position.type_name, slot.name)

@@ -60,9 +60,7 @@ class _Merger:
     def __init__(self, subgraphs: list[Subgraph]) -> None:
         self.errors: list[CompositionError] = []
         self.types: dict[str, dict[str, GraphQLNamedType]] = {}
-        self.covered: dict[
-            str, set[str]
-        ] = {}  # interface or union -> every type that some subgraph puts under it
+        self.covered: dict[str, set[str]] = {}  # what some subgraph puts under an interface or union
         self.returned: set[str] = set()
         self.accepted: set[str] = set()
         for subgraph in subgraphs:
@@ -117,18 +115,16 @@ class _Merger:
 
     def _field(self, where: str, name: str, declared: Declared) -> FieldDefinitionNode:
         arguments = _by_member(declared, lambda each: each.args)
-        kept = [self._argument(where, argument, by, declared) for argument, by in arguments.items()]
+        kept = [
+            self._input_value(f"{where}({argument}:)", argument, by, declared, "ARGUMENT")
+            for argument, by in arguments.items()
+        ]
         return FieldDefinitionNode(
             **_head(name, declared),
             directives=_deprecation(declared),
             arguments=tuple(argument for argument in kept if argument),
             type=self._type("FIELD_TYPE_MISMATCH", where, declared, accepted=False),
         )
-
-    def _argument(
-        self, where: str, name: str, by: Declared, all_of: Declared
-    ) -> InputValueDefinitionNode | None:
-        return self._input_value(f"{where}({name}:)", name, by, all_of, "ARGUMENT")
 
     def _input_value(
         self, where: str, name: str, by: Declared, everyone: Iterable[str], kind: str
@@ -222,11 +218,8 @@ def _cover(
     cover = (
         ListTypeNode(type=_cover(inner, required, covering_name)) if inner else _named(covering_name(names))
     )
-    return (
-        NonNullTypeNode(type=cover)
-        if required(isinstance(node, NonNullTypeNode) for node in nodes)
-        else cover
-    )
+    is_required = required(isinstance(node, NonNullTypeNode) for node in nodes)
+    return NonNullTypeNode(type=cover) if is_required else cover
 
 
 def _only_name(names: set[str]) -> str:

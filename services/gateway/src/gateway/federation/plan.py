@@ -99,8 +99,11 @@ class _Planner:
     def _choose(self, position: Position, slot: Slot, waiting: list[Slot]) -> str:
         """Return the cheapest subgraph for a slot; among equals, the one that answers most of what still waits."""
         type_name = position.type_name
+        names = self.graph.resolvers[type_name, slot.name]
+        if len(names) == 1:
+            return names[0]
         ranks: list[tuple[float, int, str]] = []
-        for name in self.graph.resolvers[type_name, slot.name]:
+        for name in names:
             if route := self._route(position, name, frozenset()):
                 useful = sum(name in self.graph.resolvers[type_name, other.name] for other in waiting)
                 ranks.append((route.cost + MISSING_LEAF * self._missing(slot, name), -useful, name))

@@ -123,5 +123,8 @@ class Completion:
                 self._value(declared.of_type, item, slot, (*path, index)) for index, item in enumerate(value)
             ]
         name = value.get(self._type_key) if slot.typed else next(iter(slot.children))
-        child = slot.children[name]
+        child = slot.children.get(name)
+        if child is None:  # a type that the subgraph has got since its SDL was last read
+            self.gaps.append((path, f"{slot.holder.type_name}.{slot.name}"))
+            raise _Null
         return self._object(value, child.slots, path)

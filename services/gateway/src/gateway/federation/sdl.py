@@ -19,6 +19,7 @@ from graphql import (
     GraphQLSchema,
     InterfaceTypeDefinitionNode,
     InterfaceTypeExtensionNode,
+    NameNode,
     Node,
     ObjectTypeDefinitionNode,
     ObjectTypeExtensionNode,
@@ -55,10 +56,7 @@ def read_subgraph(name: str, sdl: str) -> Subgraph:
     """Parse and check one subgraph's SDL; ``CompositionFailed`` lists what is wrong with it."""
     try:
         return _Reader(name, parse(sdl, no_location=True)).subgraph()
-    except (
-        GraphQLError,
-        TypeError,
-    ) as problem:  # graphql-core raises TypeError for an SDL that does not hold
+    except (GraphQLError, TypeError) as problem:  # TypeError is how graphql-core refuses an SDL
         raise CompositionFailed([CompositionError("INVALID_SDL", name, str(problem), (name,))]) from problem
 
 
@@ -133,9 +131,9 @@ class _Reader:
                 name = node.name.value
                 if name not in MACHINERY and not name.startswith(("federation__", "link__")):
                     yield node
-            elif isinstance(node, DirectiveDefinitionNode) and IN_QUERIES & {
-                at.value for at in node.locations
-            }:
+            elif isinstance(node, DirectiveDefinitionNode) and IN_QUERIES.intersection(
+                map(_name, node.locations)
+            ):
                 # One for schemas matters only where it is used; one for queries would be lost in silence.
                 self._refuse("UNSUPPORTED_DIRECTIVE", f"@{node.name.value}", "queries cannot carry it here")
 
@@ -201,6 +199,10 @@ def _arguments(directive: DirectiveNode) -> dict[str, Any]:
     return {
         argument.name.value: value_from_ast_untyped(argument.value) for argument in directive.arguments or ()
     }
+
+
+def _name(node: NameNode) -> str:
+    return node.value
 
 
 def _standard(node: Any) -> tuple[ConstDirectiveNode, ...]:
