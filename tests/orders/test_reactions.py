@@ -172,6 +172,15 @@ def test_a_failed_refund_frees_its_amount_and_stands_on_the_timeline() -> None:
     assert [entry.what for entry in failed.entries] == ["refund failed"]
 
 
+def test_a_refund_that_the_bank_sends_back_counts_as_captured_again() -> None:
+    asked = decide(shipped(), Command.REFUND, ACT).order
+    done = refunded(asked, asked.refunds[0].id, asked.captured, ACT).order
+    back = refund_failed(done, asked.refunds[0].id, ACT)
+    assert (back.order.refunded, back.order.payment_status) == (0, PaymentStatus.PAID)
+    assert back.order.refundable == done.captured
+    assert refund_failed(back.order, asked.refunds[0].id, ACT) == Decision(back.order)
+
+
 def test_a_parcel_shipped_for_a_cancelled_order_is_a_case_for_staff_once() -> None:
     cancelled = decide(paid(), Command.CANCEL, ACT).order
     first = reached(cancelled, Stage.DISPATCHED)

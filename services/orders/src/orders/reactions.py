@@ -101,15 +101,24 @@ def refunded(order: Order, refund_id: UUID, amount: int, act: Act) -> Decision:
 
 
 def refund_failed(order: Order, refund_id: UUID, act: Act) -> Decision:
-    """The reservation ends, so that staff may refund again; the case is on the timeline."""
-    failed = tuple(
-        replace(refund, status=RefundStatus.FAILED) if refund.id == refund_id else refund
-        for refund in order.refunds
-    )
-    if failed == order.refunds:
+    """The reservation ends, so that staff may refund again; the case is on the timeline.
+
+    A bank can send a refund back after it succeeded: then what counted as refunded counts as captured again.
+    """
+    refund = next((refund for refund in order.refunds if refund.id == refund_id), None)
+    if refund is None or refund.status is RefundStatus.FAILED:
         return Decision(order)
+    failed = replace(refund, status=RefundStatus.FAILED)
+    back = order.refunded - (refund.amount if refund.status is RefundStatus.DONE else 0)
+    after = replace(
+        order,
+        refunds=tuple(failed if known is refund else known for known in order.refunds),
+        refunded=back,
+        payment_status=order.payment_status if back or not order.refunded else PaymentStatus.PAID,
+        updated_at=act.now,
+    )
     entry = Entry(act.now, act.actor, "refund failed", order.status, order.status, act.reason)
-    return Decision(replace(order, refunds=failed, updated_at=act.now), (), (entry,))
+    return Decision(after, (), (entry,))
 
 
 def shipment_reached(
