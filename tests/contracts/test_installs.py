@@ -9,7 +9,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 UV = Path(sys.executable).with_name("uv")
 PACKAGES = {
-    **{name: ROOT / "services" / name for name in ("orders", "payments", "shipping", "notifications", "gateway")},
+    **{
+        name: ROOT / "services" / name
+        for name in ("orders", "payments", "shipping", "notifications", "gateway")
+    },
     "sandbox": ROOT / "deploy" / "sandbox",
 }
 IMPORT = """
@@ -27,7 +30,17 @@ for path in sorted(root.rglob("*.py")):
 def test_a_package_stands_alone(name: str, tmp_path: Path) -> None:
     python = tmp_path / "env" / "bin" / "python"
     run(UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "env")
-    run(UV, "pip", "install", "--quiet", "--python", python, "--constraints", ROOT / "requirements.lock", PACKAGES[name])
+    run(
+        UV,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        python,
+        "--constraints",
+        ROOT / "requirements.lock",
+        PACKAGES[name],
+    )
     run(python, "-W", "error", "-c", IMPORT.format(name=name))
     installed = run(UV, "pip", "list", "--python", python)
     others = {f"ordermesh-{other}" for other in PACKAGES if other != name}
@@ -35,6 +48,8 @@ def test_a_package_stands_alone(name: str, tmp_path: Path) -> None:
 
 
 def run(*command: object) -> str:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, cwd="/", check=False)
+    done = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, cwd="/", check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, false, select, true
+from sqlalchemy import ColumnElement, and_, select, true
 
 from notifications.domain import Channel, Contact, Notification, Status
 from notifications.tables import contacts, notifications
-from shared.auth import Principal, Role
+from shared.auth import Principal
 from shared.db import Database
 from shared.mapping import Mapping
+from shared.visibility import visible_to
 
 CONTACTS: Mapping[Contact] = Mapping(contacts, Contact, key="order_id")
 NOTIFICATIONS: Mapping[Notification] = Mapping(
@@ -28,7 +29,7 @@ async def notifications_of(
     found = await db.fetch(
         select(contacts.c.order_id.label("known_order_id"), *notifications.c)
         .select_from(contacts.outerjoin(notifications, mine))
-        .where(contacts.c.order_id.in_(order_ids), _order_visible(principal))
+        .where(contacts.c.order_id.in_(order_ids), visible_to(principal, contacts))
         .order_by(notifications.c.created_at, notifications.c.id)
     )
     seen: dict[UUID, list[Notification]] = {}
@@ -38,18 +39,6 @@ async def notifications_of(
         if row.id is not None:
             of_order.append(NOTIFICATIONS.entity_of(values))
     return seen
-
-
-def _order_visible(principal: Principal) -> ColumnElement[bool]:
-    match principal.role:
-        case Role.STAFF:
-            return true()
-        case Role.SHOPPER if principal.customer_id is not None:
-            return contacts.c.customer_id == principal.customer_id
-        case Role.PARTNER if principal.partner_id is not None:
-            return contacts.c.partner_id == principal.partner_id
-        case _:
-            return false()
 
 
 def _channel_visible(principal: Principal) -> ColumnElement[bool]:

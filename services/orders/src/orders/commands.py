@@ -22,10 +22,11 @@ from orders.reactions import all_delivered
 from orders.status import Command, OrderStatus, next_statuses
 from orders.store import ORDERS
 from orders.tables import customers, timeline
-from shared.auth import Principal, Role
+from shared.auth import Principal
 from shared.contracts import orders as facts
 from shared.errors import Code, Refusal
 from shared.tx import Tx
+from shared.visibility import may_see
 
 MAX_LINES = 100
 MAX_QUANTITY = 10_000
@@ -175,14 +176,7 @@ def not_found() -> Refusal:
 def _mine(order_id: str, principal: Principal, tx: Tx) -> Order:
     """The locked order, if the caller may act on it; otherwise it is as good as not there."""
     order = tx.find(ORDERS, order_id)
-    if order is None:
-        raise not_found()
-    owns = {
-        Role.STAFF: True,
-        Role.SHOPPER: order.customer_id == principal.customer_id,
-        Role.PARTNER: order.partner_id is not None and order.partner_id == principal.partner_id,
-    }
-    if not owns.get(principal.role, False):
+    if order is None or not may_see(principal, order):
         raise not_found()
     return order
 

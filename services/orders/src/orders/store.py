@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, false, func, select, text, true
+from sqlalchemy import Row, Select, func, select, text
 
 from orders.domain import (
     Line,
@@ -20,9 +20,10 @@ from orders.domain import (
 )
 from orders.status import OrderStatus
 from orders.tables import customers, orders, skus, timeline
-from shared.auth import Principal, Role
+from shared.auth import Principal
 from shared.db import Database
 from shared.mapping import Mapping
+from shared.visibility import visible_to
 
 MAX_TIMELINE = 200
 _NUMBERS_AT_ONCE = 20
@@ -76,21 +77,8 @@ class OrderNumbers:
             return f"{self._prefix}-{now:%Y%m%d}-{self._left.pop():05d}"
 
 
-def visible_to(principal: Principal) -> ColumnElement[bool]:
-    """Staff see every order, a shopper its own, a partner its own, anybody else none."""
-    match principal.role:
-        case Role.STAFF:
-            return true()
-        case Role.SHOPPER:
-            return orders.c.customer_id == principal.customer_id
-        case Role.PARTNER:
-            return orders.c.partner_id == principal.partner_id
-        case _:
-            return false()
-
-
 async def orders_by_id(db: Database, principal: Principal, ids: Sequence[UUID]) -> dict[UUID, Order]:
-    found = await _orders(db, select(orders).where(orders.c.id.in_(ids), visible_to(principal)))
+    found = await _orders(db, select(orders).where(orders.c.id.in_(ids), visible_to(principal, orders)))
     return {order.id: order for order in found}
 
 
@@ -99,7 +87,9 @@ async def order_by_id(db: Database, principal: Principal, order_id: UUID) -> Ord
 
 
 async def order_by_number(db: Database, principal: Principal, number: str) -> Order | None:
-    found = await _orders(db, select(orders).where(orders.c.order_number == number, visible_to(principal)))
+    found = await _orders(
+        db, select(orders).where(orders.c.order_number == number, visible_to(principal, orders))
+    )
     return found[0] if found else None
 
 
@@ -107,7 +97,7 @@ async def orders_page(
     db: Database, principal: Principal, *, offset: int, limit: int, status: OrderStatus | None = None
 ) -> list[Order]:
     """Newest first."""
-    query = select(orders).where(visible_to(principal))
+    query = select(orders).where(visible_to(principal, orders))
     if status is not None:
         query = query.where(orders.c.status == status)
     newest = query.order_by(orders.c.created_at.desc(), orders.c.id.desc())
@@ -115,7 +105,7 @@ async def orders_page(
 
 
 async def count_orders(db: Database, principal: Principal, *, status: OrderStatus | None = None) -> int:
-    query = select(func.count()).select_from(orders).where(visible_to(principal))
+    query = select(func.count()).select_from(orders).where(visible_to(principal, orders))
     if status is not None:
         query = query.where(orders.c.status == status)
     return int((await db.fetch(query))[0][0])

@@ -3,35 +3,25 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, false, select, true
+from sqlalchemy import select
 
 from payments.domain import Payment, PaymentState
 from payments.refunds import Refund, RefundState
 from payments.tables import payments, refunds
-from shared.auth import Principal, Role
+from shared.auth import Principal
 from shared.db import Database
 from shared.mapping import Mapping
+from shared.visibility import visible_to
 
 PAYMENTS = Mapping(payments, Payment, key="order_id", decode={"status": PaymentState})
 REFUNDS = Mapping(refunds, Refund, owner="order_id", decode={"status": RefundState})
-
-
-def visible_to(principal: Principal) -> ColumnElement[bool]:
-    """Which payments the principal may see: staff all, a shopper and a partner their own, anyone else none."""
-    if principal.role is Role.STAFF:
-        return true()
-    if principal.role is Role.SHOPPER and principal.customer_id is not None:
-        return payments.c.customer_id == principal.customer_id
-    if principal.role is Role.PARTNER and principal.partner_id is not None:
-        return payments.c.partner_id == principal.partner_id
-    return false()
 
 
 async def find_payments(
     db: Database, principal: Principal, order_ids: Sequence[UUID]
 ) -> list[Payment | None]:
     """The orders' payments, in the order of the ids; None where there is none that the principal may see."""
-    wanted = select(payments).where(payments.c.order_id.in_(order_ids), visible_to(principal))
+    wanted = select(payments).where(payments.c.order_id.in_(order_ids), visible_to(principal, payments))
     found = {row.order_id: PAYMENTS.entity_of(row._asdict()) for row in await db.fetch(wanted)}
     return [found.get(order_id) for order_id in order_ids]
 
@@ -41,7 +31,7 @@ async def find_refunds(db: Database, principal: Principal, order_ids: Sequence[U
     wanted = (
         select(refunds)
         .join(payments, payments.c.order_id == refunds.c.order_id)
-        .where(refunds.c.order_id.in_(order_ids), visible_to(principal))
+        .where(refunds.c.order_id.in_(order_ids), visible_to(principal, payments))
         .order_by(refunds.c.created_at, refunds.c.id)
     )
     found: dict[UUID, list[Refund]] = {order_id: [] for order_id in order_ids}

@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, false, select, true
+from sqlalchemy import select
 
-from shared.auth import Principal, Role
+from shared.auth import Principal
 from shared.db import Database
 from shared.mapping import Mapping
 from shared.tx import Missing, Tx
+from shared.visibility import visible_to
 from shipping.domain import (
     Checkpoint,
     Consignment,
@@ -69,7 +70,7 @@ async def find_of_orders(
     wanted = (
         select(consignments.c.order_id.label("of_order"), *shipments.c)
         .select_from(joined)
-        .where(consignments.c.order_id.in_(order_ids), _visible(consignments, principal))
+        .where(consignments.c.order_id.in_(order_ids), visible_to(principal, consignments))
         .order_by(shipments.c.id)
     )
     found: dict[UUID, list[Shipment]] = {}
@@ -83,7 +84,7 @@ async def find_of_orders(
 
 async def find_shipments(db: Database, principal: Principal, ids: Sequence[UUID]) -> list[Shipment | None]:
     """The shipments in the order of the ids; None where there is none that the caller may see."""
-    wanted = select(shipments).where(shipments.c.id.in_(ids), _visible(shipments, principal))
+    wanted = select(shipments).where(shipments.c.id.in_(ids), visible_to(principal, shipments))
     found = {row.id: SHIPMENTS.entity_of(row._asdict()) for row in await db.fetch(wanted)}
     return [found.get(shipment_id) for shipment_id in ids]
 
@@ -114,16 +115,3 @@ def pick(tx: Tx, order_id: object, *, shipment_id: UUID | None, number: str | No
     if shipment_id is not None:
         return next((s for s in of_order if s.id == shipment_id), None)
     return next((s for s in reversed(of_order) if number and s.tracking_number == number), None)
-
-
-def _visible(table: Table, principal: Principal) -> ColumnElement[bool]:
-    """Staff sees everything, a shopper and a partner what is theirs, anybody else nothing."""
-    match principal.role:
-        case Role.STAFF:
-            return true()
-        case Role.SHOPPER:
-            return table.c.customer_id == principal.customer_id
-        case Role.PARTNER:
-            return table.c.partner_id == principal.partner_id
-        case _:
-            return false()
