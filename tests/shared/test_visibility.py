@@ -39,4 +39,4 @@ async def test_a_row_is_seen_by_whom_it_concerns(db: Database, principal: Princi
         for row in OWNED:
             await conn.execute("INSERT INTO rows VALUES ($1, $2)", row.customer_id, row.partner_id)
     found = await db.fetch(select(ROWS).where(visible_to(principal, ROWS)))
-    assert {OWNED.index(Row(*row)) for row in found} == SEES[principal]
+    assert {OWNED.index(Row(row.customer_id, row.partner_id)) for row in found} == SEES[principal]
