@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING
 
 from payments.domain import Payment, PaymentState
 from payments.refunds import Refund, RefundState
 from payments.store import PAYMENTS, REFUNDS
-from payments.tables import metadata
 
 if TYPE_CHECKING:
     from support.payments import House
-
-
-def differences(connection: Connection) -> list[Any]:
-    ours = set(metadata.tables)
-
-    def only_ours(_: Any, name: str | None, kind: str, __: Any, ___: Any) -> bool:
-        return kind != "table" or name in ours
-
-    context = MigrationContext.configure(connection, opts={"include_object": only_ours, "compare_type": True})
-    return list(compare_metadata(context, metadata))
-
-
-async def test_the_migration_makes_the_tables_that_the_code_describes(house: House) -> None:
-    async with house.service.db.engine.connect() as connection:
-        assert await connection.run_sync(differences) == []
 
 
 async def test_the_checks_know_every_state(house: House) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
+from structlog.contextvars import bind_contextvars
+
 from shared.contracts.envelope import Fact
 from shared.db import RETRYABLE, UNAVAILABLE
 from shared.mapping import Mapping
@@ -84,6 +86,7 @@ async def run(tx: Tx, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, Ex
             failed.append((delivery, HeldBehind(f"behind an earlier message of {delivery.key}")))
             continue
         tx.begin_message(delivery.cause)
+        bind_contextvars(correlation_id=delivery.cause.correlation_id)
         try:
             await delivery.handler.handle(delivery.message, tx)
         except Exception as error:  # noqa: BLE001 - whatever a handler raises, its neighbours go on
