@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -20,11 +21,11 @@ CANARIES = {
 
 
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     out = io.StringIO()
     monkeypatch.setattr("sys.stderr", out)
     telemetry.configure("orders", "INFO", "json")
-    yield out  # type: ignore[misc] # a generator fixture
+    yield out
     logging.basicConfig(handlers=[logging.NullHandler()], force=True)
     structlog.reset_defaults()
 
