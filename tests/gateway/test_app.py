@@ -95,7 +95,7 @@ class TestGraphql:
                 "GRAPHQL_VALIDATION_FAILED",
             ),
             (b'{"query":"subscription { list { id } }"}', 400, "GRAPHQL_VALIDATION_FAILED"),
-            (b'{"query":"query($a: ID!) { order(id: $a) { id } }"}', 400, "BAD_USER_INPUT"),
+            (b'{"query":"query($a: ID!) { order(id: $a) { id } }"}', 400, "BAD_INPUT"),
             (b'{"query":"{ a { b { c { d } } } }"}', 400, "QUERY_TOO_COMPLEX"),
             (b'{"query":"{ %s }"}' % (b"...on Query{list{id}}" * 80), 400, "QUERY_TOO_COMPLEX"),
             (b'{"query":"%s"}' % (b" " * 2_000), 413, "PAYLOAD_TOO_LARGE"),

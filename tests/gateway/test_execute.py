@@ -221,7 +221,7 @@ class TestVariables:
     async def test_a_variable_that_does_not_fit_is_refused(self, shop: Shop) -> None:
         with pytest.raises(RequestRefused) as refused:
             await shop("query($n: Int!) { orders(n: $n) { id } }", n="many")
-        assert refused.value.code is Code.BAD_USER_INPUT
+        assert refused.value.code is Code.BAD_INPUT
         assert shop.transport.requests == []
 
     async def test_a_client_may_use_the_gateways_names(self, shop: Shop) -> None:

@@ -6,11 +6,11 @@ from uuid import UUID
 
 import pytest
 
-from shared.commands import Command, Once, execute
+from shared.commands import Command, Once, execute, execute_prepared
 from shared.db import Database
 from shared.errors import Code, Refusal
 from shared.tx import NotLocked, Tx
-from support.accounts import ACCOUNTS, balances, credit, open_accounts
+from support.accounts import ACCOUNTS, Account, balances, credit, open_accounts
 
 
 def deposit(account: UUID, amount: int) -> Command:
@@ -51,6 +51,35 @@ async def test_other_arguments_under_the_same_key_are_a_conflict(db: Database) -
         await pay_in(db, account, 8, "k1")
     assert refused.value.code is Code.IDEMPOTENCY_CONFLICT
     assert await balances(db, [account]) == {account: 7}
+
+
+async def test_a_repeat_is_answered_before_anything_is_prepared_again(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    open_for_business = True
+
+    async def prepare() -> Command:
+        if not open_for_business:
+            raise Refusal(Code.SKU_UNAVAILABLE, "sold out")
+        return insert
+
+    async def insert(tx: Tx) -> str:
+        tx.add(ACCOUNTS, Account(tx.new_id(), balance=7))
+        return str(account)
+
+    async def order(key: str) -> str:
+        return await execute_prepared(
+            db, "test", prepare, correlation_id="t", once=Once("ann", key, "order", {})
+        )
+
+    assert await order("k1") == str(account)
+    open_for_business = False
+    assert await order("k1") == str(account)
+    with pytest.raises(Refusal):
+        await order("k2")
+    open_for_business = True
+    with pytest.raises(Refusal) as remembered:
+        await order("k2")
+    assert remembered.value.code is Code.SKU_UNAVAILABLE
 
 
 async def test_a_refusal_is_remembered_with_its_details(db: Database) -> None:

@@ -2,12 +2,15 @@
 
 import asyncio
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from pyreqwest.client import ClientBuilder
 
 from ordermesh.shop import ADDRESS, PLACE, Reading, Refused
 from ordermesh.stories import MUG, POSTER
+from shared.bus import tell
+from shared.contracts.catalog import SkuListed
 from support.world import World
 
 
@@ -47,6 +50,8 @@ async def test_the_answer_has_what_the_browser_needs_to_pay(world: World) -> Non
         ({"shippingAddress": {**ADDRESS, "street": "x" * 5000}}, "BAD_INPUT"),
         ({"shippingAddress": {**ADDRESS, "street": "a\u0000b"}}, "BAD_INPUT"),
         ({"contact": {"name": "x" * 5000}}, "BAD_INPUT"),
+        ({"contact": {"email": "nope"}}, "BAD_INPUT"),
+        ({"contact": {"phone": "abc"}}, "BAD_INPUT"),
     ],
 )
 async def test_bad_input_gets_a_typed_error(world: World, changes: Reading, code: str) -> None:
@@ -78,3 +83,57 @@ async def test_ten_twins_under_one_key_are_one_order_and_other_arguments_a_confl
     assert conflict["errors"][0]["extensions"]["code"] == "IDEMPOTENCY_CONFLICT"
     mine = await world.shop.ask("{ myOrders { pageInfo { total } } }", role="shopper", subject="twin")
     assert mine["myOrders"]["pageInfo"]["total"] == 1
+
+
+async def test_a_repeat_is_the_same_order_also_when_the_catalogue_changed_meanwhile(world: World) -> None:
+    sku = f"LAMP-{uuid4().hex[:8]}"
+    lamp = SkuListed(
+        sku_id=sku,
+        product_id="LAMP",
+        name="Lamp",
+        price=4000,
+        shipping_price=0,
+        currency="USD",
+        weight_grams=900,
+    )
+    await tell(world.kafka_url, "shop", [lamp])
+    await world.shop.until_listed({sku})
+    headers = {
+        "authorization": f"Bearer {await world.shop.token('shopper', 'carol')}",
+        "idempotency-key": sku,
+    }
+    body = {"query": PLACE, "variables": wanted(items=[{"sku": sku, "quantity": 1}])}
+    first = await world.shop._post(f"{world.places.gateway}/graphql", body, headers)
+    await tell(world.kafka_url, "shop", [lamp.model_copy(update={"available": False, "price": 9000})])
+    await world.network.settle()
+    async with asyncio.timeout(30):
+        while "SKU_UNAVAILABLE" not in await codes(world, sku):
+            await asyncio.sleep(0.05)
+    again = await world.shop._post(f"{world.places.gateway}/graphql", body, headers)
+    assert again["data"]["createOrder"]["id"] == first["data"]["createOrder"]["id"]
+    assert again["data"]["createOrder"]["total"] == first["data"]["createOrder"]["total"]
+
+
+async def codes(world: World, sku: str) -> list[str]:
+    try:
+        await place(world, items=[{"sku": sku, "quantity": 1}])
+    except Refused as refused:
+        return refused.codes
+    return []
+
+
+async def test_a_partner_does_not_order_through_the_storefront(world: World) -> None:
+    with pytest.raises(Refused) as refused:
+        await world.shop.ask(PLACE, wanted(), role="partner", subject="acme")
+    assert refused.value.codes == ["FORBIDDEN"]
+
+
+async def test_a_parcel_needs_a_name(world: World) -> None:
+    nameless = await world.shop.sandbox("POST", "/issuer/token", {"role": "shopper", "sub": "nobody"})
+    headers = {"authorization": f"Bearer {nameless['token']}"}
+    url = f"{world.places.gateway}/graphql"
+    refused = await world.shop._post(url, {"query": PLACE, "variables": wanted()}, headers)
+    assert refused["errors"][0]["extensions"]["code"] == "BAD_INPUT"
+    named = wanted(shippingAddress={**ADDRESS, "name": "Nora Body"})
+    placed = await world.shop._post(url, {"query": PLACE, "variables": named}, headers)
+    assert placed["data"]["createOrder"]["id"]

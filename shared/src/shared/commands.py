@@ -45,6 +45,34 @@ class _Repeated(Exception):
     pass
 
 
+async def execute_prepared(
+    db: Database,
+    service: str,
+    prepare: Callable[[], Awaitable[Command]],
+    *,
+    correlation_id: str,
+    once: Once | None = None,
+) -> str:
+    """`execute` for a command that must read first (prices): a repeat is answered before anything is read again.
+
+    A Refusal of the preparation is remembered like the command's own. Raises Refusal.
+    """
+    if once is not None and (known := await _recall(db, once)) is not None:
+        return known
+    try:
+        command = await prepare()
+    except Refusal as refusal:
+        command = _refusing(refusal)
+    return await execute(db, service, command, correlation_id=correlation_id, once=once)
+
+
+def _refusing(refusal: Refusal) -> Command:
+    async def refuse(_: Tx) -> str:
+        raise refusal
+
+    return refuse
+
+
 async def execute(
     db: Database,
     service: str,
@@ -64,9 +92,10 @@ async def execute(
             continue
         except _Repeated:
             break
-    if once is None:
+    known = await _recall(db, once) if once is not None else None
+    if known is None:
         raise RuntimeError(f"lost {MAX_RACES} races for a row lock")
-    return await _recall(db, once)
+    return known
 
 
 async def _attempt(
@@ -108,11 +137,12 @@ async def _remember(conn: Connection, once: Once, answer: str | None, refusal: R
     )
 
 
-async def _recall(db: Database, once: Once) -> str:
+async def _recall(db: Database, once: Once) -> str | None:
+    """What the key stands for, None while it stands for nothing. Raises Refusal: the stored one, IDEMPOTENCY_CONFLICT."""
     async with db.connection() as conn:
         row = await conn.fetchrow(_RECALL, once.principal, once.key, once.field)
     if row is None:
-        raise RuntimeError(f"lost {MAX_RACES} races for a row lock")
+        return None
     if row["arguments_hash"] != once.arguments_hash():
         raise Refusal(
             Code.IDEMPOTENCY_CONFLICT, "this Idempotency-Key was used with other arguments", field=once.field

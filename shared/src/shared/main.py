@@ -9,7 +9,7 @@ import importlib
 from datetime import UTC, datetime, timedelta
 
 from shared import telemetry
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, from_environment
 
 
 def main(name: str) -> None:
@@ -21,7 +21,7 @@ def main(name: str) -> None:
     sending = commands.add_parser("replay", help="send what the event log keeps once more, in order")
     sending.add_argument("--days", type=int, default=7, help="how far back (default: %(default)s)")
     arguments = parser.parse_args()
-    settings: ServiceSettings = importlib.import_module(f"{name}.settings").Settings()
+    settings: ServiceSettings = from_environment(importlib.import_module(f"{name}.settings").Settings)
     telemetry.configure(name, settings.log_level, settings.log_format)
     if arguments.command == "migrate":
         _migrate(name, settings)
@@ -34,7 +34,10 @@ def main(name: str) -> None:
 def _migrate(name: str, settings: ServiceSettings) -> None:
     from shared.migrations import migrate  # noqa: PLC0415 - Alembic is for this command alone
 
-    migrate(name, settings.database_url.get_secret_value())
+    try:
+        migrate(name, settings.database_url.get_secret_value())
+    except OSError as away:
+        raise SystemExit(f"DATABASE_URL: the database cannot be reached: {away}") from None
 
 
 async def _replay(settings: ServiceSettings, days: int) -> None:

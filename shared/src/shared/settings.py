@@ -1,8 +1,8 @@
 """What every service can be told from its environment. The only modules that read the environment are named settings.py."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.contracts.topics import TOPICS
@@ -29,6 +29,19 @@ class HttpSettings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
     auth_issuers: tuple[Issuer, ...] = ()
+
+
+Known = TypeVar("Known", bound=BaseSettings)
+
+
+def from_environment(settings: type[Known]) -> Known:
+    """The settings, or the process ends with a sentence per variable that is missing or makes no sense (exit code 1)."""
+    try:
+        return settings()
+    except ValidationError as invalid:
+        problems = invalid.errors(include_url=False, include_input=False, include_context=False)
+        lines = (f"{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}" for problem in problems)
+        raise SystemExit("\n".join(lines)) from None
 
 
 class ServiceSettings(HttpSettings):

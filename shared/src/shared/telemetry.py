@@ -64,6 +64,8 @@ def configure(service: str, level: str = "INFO", log_format: str = "json") -> No
     logging.basicConfig(handlers=[handler], level=level, force=True)
     for noisy in ("aiokafka", "faststream", "uvicorn.access", "httpx", "sqlalchemy"):
         logging.getLogger(noisy).setLevel("WARNING")
+    # It logs every refusal as an error, with the caller's own words; `shared.graphql` logs what is our fault.
+    logging.getLogger("strawberry.execution").setLevel("CRITICAL")
 
 
 def _service(name: str) -> Any:

@@ -36,6 +36,7 @@ class World:
     network: Network
     places: Places
     urls: dict[str, str]
+    kafka_url: str
 
 
 @asynccontextmanager
@@ -78,7 +79,7 @@ async def a_world(
 
         network = Network(services, webhooks_pending)
         await feed_catalogue(infrastructure.kafka_url, shop)
-        yield World(shop, network, places, urls)
+        yield World(shop, network, places, urls, infrastructure.kafka_url)
 
 
 def _services(infrastructure: Infrastructure, databases: dict[str, str], box: Any) -> list[Service]:

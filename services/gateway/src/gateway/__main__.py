@@ -1,11 +1,13 @@
 """``python -m gateway``: serves on HOST:PORT until SIGTERM or SIGINT, then ends gracefully with exit code 0."""
 
+import argparse
 import gc
 
 from gateway.app import build
 from gateway.settings import Settings
 from shared import telemetry
 from shared.server import serve
+from shared.settings import from_environment
 
 DRAIN_SECONDS = 5
 """What a request in flight may take beyond its subgraphs' timeout."""
@@ -23,8 +25,9 @@ def settle_memory() -> None:
 
 
 def main() -> None:
-    """Serve with the environment's settings."""
-    settings = Settings()
+    """Serve with the environment's settings; there is nothing else that it does."""
+    argparse.ArgumentParser(prog="python -m gateway", description=__doc__).parse_args()
+    settings = from_environment(Settings)
     telemetry.configure("gateway", settings.log_level, settings.log_format)
     slowest = max([settings.subgraph_timeout, *settings.subgraph_timeouts.values()])
     serve(build(settings, on_graph=settle_memory), settings, graceful=int(slowest) + DRAIN_SECONDS)

@@ -24,6 +24,7 @@ from orders.store import ORDERS
 from orders.tables import customers, timeline
 from shared.auth import Principal
 from shared.contracts import orders as facts
+from shared.contracts.money import to_major, to_minor
 from shared.errors import Code, Refusal
 from shared.tx import Tx
 from shared.visibility import may_see
@@ -142,27 +143,37 @@ async def mark_delivered(order_id: str, principal: Principal, tx: Tx) -> str:
     return order_id
 
 
-async def refund(order_id: str, amount: int | None, reason: str, principal: Principal, tx: Tx) -> str:
-    """`amount` in minor units, default all that is left.
+async def refund(order_id: str, amount: float | None, reason: str, principal: Principal, tx: Tx) -> str:
+    """`amount` in the order's currency as the graph writes it, default all that is left.
 
     Raises Refusal ORDER_NOT_FOUND, NOT_REFUNDABLE, REFUND_EXCEEDS_CAPTURED or BAD_INPUT.
     """
     order = _mine(order_id, principal, tx)
-    if amount is not None and amount <= 0:
-        raise Refusal(Code.BAD_INPUT, "A refund is more than nothing")
-    decision = decide(order, Command.REFUND, Act(tx.now, actor_of(principal), reason, amount))
+    minor = None if amount is None else _minor(amount, order.currency)
+    act = Act(tx.now, actor_of(principal), reason, minor)
+    decision = decide(order, Command.REFUND, act)
     _refuse(decision, Code.NOT_REFUNDABLE)
     if order.refundable == 0:
         raise Refusal(Code.NOT_REFUNDABLE, "Everything captured was refunded, or is being refunded")
-    if amount is not None and amount > order.refundable:
+    if minor is not None and minor > order.refundable:
         raise Refusal(
             Code.REFUND_EXCEEDS_CAPTURED,
             "That is more than what is left to refund",
-            refundable=order.refundable,
+            refundable=to_major(order.refundable, order.currency),
             currency=order.currency,
         )
-    settle(tx, derive(order, decision, Act(tx.now, actor_of(principal), reason)))
+    settle(tx, derive(order, decision, act))
     return order_id
+
+
+def _minor(amount: float, currency: str) -> int:
+    try:
+        minor = to_minor(amount, currency)
+    except (ValueError, OverflowError) as invalid:
+        raise Refusal(Code.BAD_INPUT, f"amount: {invalid}") from invalid
+    if minor <= 0:
+        raise Refusal(Code.BAD_INPUT, "A refund is more than nothing")
+    return minor
 
 
 def actor_of(principal: Principal) -> str:

@@ -1,5 +1,6 @@
 """The storefront subgraph of orders: queries and mutations. A resolver takes its input, calls one command or query, answers."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,9 +12,8 @@ from orders.domain import Order
 from orders.graph import OrderNode, SkuNode, load_order
 from orders.status import OrderStatus
 from orders.store import ORDERS
-from shared.auth import Principal
-from shared.commands import Command, execute, uuid_or
-from shared.contracts.money import to_minor
+from shared.auth import Principal, Role
+from shared.commands import Command, execute, execute_prepared, uuid_or
 from shared.errors import Code, Refusal
 from shared.graphql import EXTENSIONS, Info
 from shared.ids import uuid7
@@ -21,6 +21,9 @@ from shared.ids import uuid7
 MAX_PAGE = 100
 MAX_OFFSET = 10_000
 MAX_TEXT = 500
+_COUNTRY = re.compile(r"[A-Za-z]{2}")
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{2,63}")
+_PHONE = re.compile(r"\+[1-9]\d{6,14}")
 
 
 @strawberry.type(description="Where in the list this page is.")
@@ -124,14 +127,11 @@ class Mutation:
         description="Places an order at the catalogue's prices; answers when its payment is ready, or after a bounded wait."
     )
     async def create_order(self, info: Info, input: CreateOrderInput) -> OrderNode:  # noqa: A002 - the habit of GraphQL
-        principal = info.context.principal
-        principal.require_signed_in()
-        placing = await _placing(info, input)
-        actor = commands.actor_of(principal)
-        order_id = await execute(
+        _require_buyer(info.context.principal)
+        order_id = await execute_prepared(
             info.context.service.db,
             "orders",
-            lambda tx: commands.place(placing, actor, tx),
+            lambda: _placing(info, input),
             correlation_id=info.context.correlation_id,
             once=info.context.once("createOrder", strawberry.asdict(input)),
         )
@@ -156,14 +156,13 @@ class Mutation:
     ) -> OrderNode:
         principal = info.context.principal
         principal.require_staff()
-        minor = None if amount is None else await _minor(info, str(id), amount)
         said = _text("reason", reason or "")
         await _command(
             info,
             "refundOrder",
             id,
             {"amount": amount, "reason": reason},
-            lambda tx: commands.refund(str(id), minor, said, principal, tx),
+            lambda tx: commands.refund(str(id), amount, said, principal, tx),
         )
         return await _settled(
             info, str(id), lambda order: order.captured - order.refundable <= order.refunded
@@ -235,66 +234,76 @@ async def _page(
     )
 
 
-async def _minor(info: Info, order_id: str, amount: float) -> int:
-    order = await load_order(info, order_id)
-    if order is None:
-        raise commands.not_found()
-    try:
-        return to_minor(amount, order.currency)
-    except (ValueError, OverflowError) as invalid:
-        raise Refusal(Code.BAD_INPUT, f"amount: {invalid}") from invalid
-
-
-async def _placing(info: Info, wanted: CreateOrderInput) -> Placing:
-    """The order to be, priced from the catalogue. Raises Refusal."""
+async def _placing(info: Info, wanted: CreateOrderInput) -> Command:
+    """The order to be, priced from the catalogue, ready to be placed. Raises Refusal."""
     service, settings = info.context.service, info.context.service.settings
     if wanted.delivery_speed not in settings.shipping_rates:
         offered = ", ".join(settings.shipping_rates)
         raise Refusal(Code.BAD_INPUT, f"deliverySpeed is one of: {offered}")
     skus = await store.skus_by_id(service.db, [item.sku for item in wanted.items[: commands.MAX_LINES]])
     lines = commands.priced([(item.sku, item.quantity) for item in wanted.items], skus, settings.currency)
-    return Placing(
+    customer = _customer(info.context.principal, wanted.contact or ContactInput(), wanted.shipping_address)
+    placing = Placing(
         number=await service.order_numbers.next(datetime.now(UTC)),
-        customer=_customer(info.context.principal, wanted.contact or ContactInput()),
+        customer=customer,
         lines=lines,
         currency=settings.currency,
         shipping=settings.shipping_rates[wanted.delivery_speed],
         delivery_speed=wanted.delivery_speed,
-        shipping_address=_address(wanted.shipping_address),
-        billing_address=_address(wanted.billing_address or wanted.shipping_address),
+        shipping_address=_address(wanted.shipping_address, customer.name),
+        billing_address=_address(wanted.billing_address or wanted.shipping_address, customer.name),
         unpaid_expiry=timedelta(seconds=settings.unpaid_expiry),
     )
+    actor = commands.actor_of(info.context.principal)
+    return lambda tx: commands.place(placing, actor, tx)
 
 
-def _customer(principal: Principal, contact: ContactInput) -> Customer:
-    """A shopper orders as itself; staff order for somebody who has no account."""
+def _require_buyer(principal: Principal) -> None:
+    """Shoppers order for themselves, staff for customers without an account; partners have a graph of their own."""
+    principal.require_signed_in()
+    if principal.role is Role.PARTNER:
+        raise Refusal(Code.FORBIDDEN, "Partners do not order through the storefront")
+
+
+def _customer(principal: Principal, contact: ContactInput, address: AddressInput) -> Customer:
+    """A shopper orders as itself; staff order for somebody who has no account. Labels need a name: without one, BAD_INPUT."""
     own = principal.customer_id is not None
+    name = contact.name or (principal.name if own else None) or address.name
+    if not name or not name.strip():
+        raise Refusal(
+            Code.BAD_INPUT, "A name is needed for the parcel: in contact, in shippingAddress or in the token"
+        )
+    email = contact.email or (principal.email if own else None)
+    if contact.email and not _EMAIL.fullmatch(contact.email):
+        raise Refusal(Code.BAD_INPUT, "contact.email is no email address")
+    if contact.phone and not _PHONE.fullmatch(contact.phone):
+        raise Refusal(Code.BAD_INPUT, "contact.phone is a number such as +14155550123")
     return Customer(
         id=principal.customer_id or uuid7(),
         issuer=principal.issuer if own else None,
         subject=principal.subject if own else None,
-        name=_text("name", contact.name or (own and principal.name) or ""),
-        email=_text("email", contact.email or (own and principal.email) or "") or None,
-        phone=_text("phone", contact.phone or "") or None,
+        name=_text("name", name),
+        email=email,
+        phone=contact.phone,
     )
 
 
-def _address(given: AddressInput) -> dict[str, Any]:
-    for name in ("street", "city", "state", "zip_code", "country"):
-        if not getattr(given, name).strip():
-            raise Refusal(Code.BAD_INPUT, f"The address needs its {name}")
-    if len(given.country) != 2 or not given.country.isalpha():  # noqa: PLR2004 - ISO 3166-1 alpha-2
+def _address(given: AddressInput, name: str) -> dict[str, Any]:
+    for field in ("street", "city", "state", "zip_code", "country"):
+        if not getattr(given, field).strip():
+            raise Refusal(Code.BAD_INPUT, f"The address needs its {field}")
+    if not _COUNTRY.fullmatch(given.country):
         raise Refusal(Code.BAD_INPUT, "country is an ISO 3166-1 alpha-2 code, such as US")
     fields: dict[str, Any] = dict(strawberry.asdict(given))
-    return {
-        name: _text(name, value) if value else ("" if name == "name" else None)
-        for name, value in fields.items()
-    }
+    checked = {field: _text(field, value) if value else None for field, value in fields.items()}
+    return {**checked, "name": checked["name"] or name}
 
 
 def _text(name: str, value: str) -> str:
-    if len(value) > MAX_TEXT or "\x00" in value:
+    if len(value) > MAX_TEXT:
         raise Refusal(Code.BAD_INPUT, f"{name} has {MAX_TEXT} characters at most")
+    if "\x00" in value:
+        raise Refusal(Code.BAD_INPUT, f"{name} has a null character")
     return value
 
 

@@ -54,7 +54,7 @@ def to_minor(major: float, currency: str) -> int:
     """The graph's Float as minor units. Raises ValueError where it has more decimals than the currency."""
     scaled: float = major * 10 ** exponent(currency)
     minor: int = round(scaled)
-    if abs(scaled - minor) > 1e-6 * max(1.0, abs(scaled)):
+    if abs(scaled - minor) > max(1e-6, 1e-12 * abs(scaled)):  # what binary floats cannot hold, and no more
         raise ValueError(f"{major} has more decimals than {currency}")
     return minor
 

@@ -86,7 +86,7 @@ class Documents:
             self._api, declared, given, max_errors=MAX_ERRORS, hide_suggestions=not self._introspection
         )
         if isinstance(values, list):
-            raise RequestRefused(Code.BAD_USER_INPUT, *values)
+            raise RequestRefused(Code.BAD_INPUT, *values)
         return values.coerced
 
     def _read(self, text: str) -> dict[str | None, Operation] | RequestRefused:

@@ -96,5 +96,5 @@ class Engine:
 def _conditions(operation: Operation, variables: dict[str, Any]) -> tuple[bool, ...]:
     values = [variables.get(name) for name in operation.conditions]
     if None in values:
-        raise RequestRefused(Code.BAD_USER_INPUT, "A variable of @skip or @include must not be null")
+        raise RequestRefused(Code.BAD_INPUT, "A variable of @skip or @include must not be null")
     return tuple(map(bool, values))

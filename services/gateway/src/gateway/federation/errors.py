@@ -15,7 +15,7 @@ class Code(StrEnum):
     """Every ``extensions.code`` that the gateway itself can put into an answer."""
 
     BAD_REQUEST = "BAD_REQUEST"  # not a GraphQL request: method, media type, JSON, shape of the body
-    BAD_USER_INPUT = "BAD_USER_INPUT"  # a variable that does not fit its declared type
+    BAD_INPUT = "BAD_INPUT"  # a variable that does not fit its declared type
     GRAPHQL_PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
     GRAPHQL_VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
     QUERY_TOO_COMPLEX = (
