@@ -22,6 +22,15 @@ class PaymentReady(PaymentFact):
     payment_intent_id: str
 
 
+class PaymentProcessing(PaymentFact):
+    """The shopper has paid by a means that takes its time (a bank debit): neither captured nor declined yet."""
+
+    type: ClassVar[str] = "payment.processing"
+
+    payment_intent_id: str
+    since: datetime
+
+
 class PaymentFailed(PaymentFact):
     """An attempt was declined, or (`final`) the payment can no longer succeed. `code` is the provider's."""
 

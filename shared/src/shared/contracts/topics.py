@@ -43,6 +43,7 @@ PAYMENT_EVENTS = Topic(
     consumers=("orders", "notifications"),
     facts=(
         payments.PaymentReady,
+        payments.PaymentProcessing,
         payments.PaymentFailed,
         payments.PaymentCaptured,
         payments.PaymentFeeRecorded,
