@@ -1,6 +1,6 @@
 """What every test stands on: a real PostgreSQL and a real broker, started once; a fresh database for whoever asks.
 
-What was picked is printed in the header. Sockets other than loopback are refused.
+Python's own sockets connect to loopback only.
 """
 
 import asyncio
@@ -51,7 +51,10 @@ def fresh_databases(infrastructure: Infrastructure, migrated: dict[str, str]) ->
 
 @pytest.fixture(autouse=True, scope="session")
 def _only_loopback() -> Any:
-    """A test that speaks to anything but this machine is a defect."""
+    """A test that speaks to anything but this machine is a defect: here it fails, where it uses this process' Python sockets.
+
+    A native client (pyreqwest), a blocked name look-up, and the processes that a test starts are out of its reach.
+    """
     connect = socket.socket.connect
 
     def checked(self: socket.socket, address: Any) -> None:

@@ -72,14 +72,24 @@ def test_a_handler_is_eight_lines_at_most() -> None:
     assert fat == []
 
 
+SERVICES = {"orders", "payments", "shipping", "notifications"}
+DECISIONS = {
+    *("orders.domain", "orders.status", "orders.reactions", "orders.commands"),
+    *("payments.domain", "payments.refunds"),
+    *("shipping.domain", "shipping.labels", "shipping.tracking", "shipping.events"),
+    *("notifications.domain", "notifications.messages", "notifications.rendering", "notifications.mime"),
+}
+HANDLERS = {*(f"{service}.handlers" for service in SERVICES), "orders.deadlines"}
+"""Handlers take the time and new ids from their transaction, decisions get them as arguments."""
+
 BANNED: dict[str, tuple[str, Callable[[str], bool]]] = {
     "a commit or a broker outside the plumbing": (
         r"\.commit\(|\.publish\(",
         lambda m: not m.startswith("shared"),
     ),
-    "a clock or a random id in a domain": (
-        r"datetime\.now|utcnow|uuid4|uuid7|time\.time|random\.",
-        lambda m: m.split(".")[-1] in {"domain", "status", "reactions"},
+    "a clock or a random id in a decision or a handler": (
+        r"\.(now|today)\(|utcnow|\buuid[147]\b|\b(import|from) (time|random|secrets)\b|\b(time|random|secrets)\.\w",
+        lambda m: m in DECISIONS | HANDLERS,
     ),
     "SQLAlchemy outside tables, store and the plumbing": (
         r"^(from|import) sqlalchemy",
@@ -112,6 +122,18 @@ def test_there_is_no(what: str) -> None:
         if re.search(pattern, line)
     ]
     assert found == []
+
+
+def test_every_module_that_decides_or_handles_is_under_the_clock_ban() -> None:
+    """A renamed module would slip out of the rule; a new one of the usual names must not be forgotten."""
+    usual = {name.split(".")[1] for name in DECISIONS | HANDLERS}
+    there = {module(path) for path in SOURCES}
+    alike = {
+        name
+        for name in there
+        if name.split(".")[0] in SERVICES and name.split(".")[1:] in [[u] for u in usual]
+    }
+    assert alike == DECISIONS | HANDLERS
 
 
 def test_no_module_is_named_for_nothing() -> None:
@@ -150,14 +172,64 @@ def test_requirements_are_pinned_with_hashes() -> None:
     assert "://" not in lock
 
 
-def test_tests_do_not_sleep_to_decide_or_patch_what_they_test() -> None:
-    patched = [
+TESTS = [path for path in FILES if path.suffix == ".py" and path.is_relative_to(ROOT / "tests")]
+
+
+def test_tests_use_no_mocks() -> None:
+    mocking = [
         name_of(path)
-        for path in FILES
-        if path.suffix == ".py" and "tests" in path.parts and path != Path(__file__)
-        if re.search(r"mock\.patch|MagicMock|AsyncMock", path.read_text())
+        for path in TESTS
+        if path != Path(__file__) and re.search(r"\bmock\.|MagicMock|AsyncMock|unittest", path.read_text())
     ]
-    assert patched == []
+    assert mocking == []
+
+
+SLEEPS = {
+    "tests/bench/test_purchase_cost.py test_cost_of_a_placed_and_paid_order": "a benchmark settles before it measures",
+    "tests/shared/test_jobs.py make": "sleep(0) takes no time: it lets the other workers have their turn",
+}
+"""Where a test sleeps outside a polling loop, and why that decides nothing."""
+
+
+def test_tests_sleep_only_while_they_wait_for_a_condition() -> None:
+    """A sleep that decides an outcome is too short on a slow day and too long on every other."""
+    assert {f"{name_of(path)} {where}" for path in TESTS for where in loose_sleeps(tree(path))} == set(SLEEPS)
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("def f():\n while True: time.sleep(1)", ["f"]),
+        ("from time import sleep", ["from time import sleep"]),
+        ("from asyncio import sleep as nap", ["from asyncio import sleep"]),
+        ("async def f(): await asyncio.sleep(1)", ["f"]),
+        ("async def f():\n for _ in x: await asyncio.sleep(1)", ["f"]),
+        ("async def f():\n while x:\n  async def g(): await asyncio.sleep(1)", ["g"]),
+        ("async def f():\n while x:\n  if y: await asyncio.sleep(1)", []),
+        ("async def f():\n async for _ in x: await asyncio.sleep(1)", []),
+    ],
+)
+def test_a_loose_sleep_is_seen(code: str, found: list[str]) -> None:
+    assert list(loose_sleeps(ast.parse(code))) == found
+
+
+def loose_sleeps(node: ast.AST, function: str = "", *, polling: bool = False) -> Iterator[str]:
+    """The functions that call `time.sleep`, or `asyncio.sleep` outside `while` and `async for`; and imports that hide either."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+            function, polling = name, False
+        case ast.While() | ast.AsyncFor():
+            polling = True
+        case ast.ImportFrom(module="time" | "asyncio" as source, names=names):
+            yield from (f"from {source} import sleep" for alias in names if alias.name == "sleep")
+        case ast.Attribute(value=ast.Name(id="time"), attr="sleep"):
+            yield function
+        case ast.Attribute(value=ast.Name(id="asyncio"), attr="sleep") if not polling:
+            yield function
+        case _:
+            pass
+    for child in ast.iter_child_nodes(node):
+        yield from loose_sleeps(child, function, polling=polling)
 
 
 IMPORTED_AS = packages_distributions()

@@ -205,6 +205,33 @@ def test_an_order_that_nobody_paid_in_time_says_so(example: ExampleOf) -> None:
     assert "not paid in time" in message_of(Channel.EMAIL, example("order.cancelled", reason="expired")).text
 
 
+def test_a_payment_that_cannot_be_taken_at_all_asks_nobody_to_try_again(example: ExampleOf) -> None:
+    final = message_of(Channel.EMAIL, example("order.payment_failed", final=True))
+    assert final.subject == "We cannot take a payment for your order ORD-20261122-00001"
+    assert "nothing was charged" in final.text
+    assert "answer this email" in final.text
+    assert not re.search("try again|another card|declined", final.text)
+    assert "try again" in message_of(Channel.EMAIL, example("order.payment_failed", final=False)).text
+
+
+def test_a_refund_that_failed_long_ago_is_no_news_for_staff(example: ExampleOf) -> None:
+    now = datetime.now(UTC)
+
+    def alert(failed_at: datetime | None) -> tuple[Notification, Message | None]:
+        said = failed_at and failed_at.isoformat()
+        fact = example("payment.refund_failed", failed_at=said)
+        [pair] = compose(fact, CONTACT, now, uuid4)
+        return pair
+
+    old, no_message = alert(now - timedelta(hours=24))
+    assert (old.status, no_message) == (Status.SKIPPED, None)
+    failed_at = now - timedelta(hours=23)
+    recent, message = alert(failed_at)
+    assert message is not None
+    assert (recent.status, message.expires_at) == (Status.REQUESTED, failed_at + timedelta(hours=24))
+    assert alert(None)[0].status is Status.REQUESTED
+
+
 def test_a_partial_refund_says_how_much_went_back_in_all(example: ExampleOf) -> None:
     text = message_of(Channel.EMAIL, example("order.refunded", amount=500, refunded_total=1500)).text
     assert "sent 5.00 USD back" in text

@@ -15,6 +15,7 @@ from orders.reactions import (
     label_refunded,
     payment_captured,
     payment_failed,
+    payment_processing,
     refund_failed,
     refunded,
     shipment_reached,
@@ -186,7 +187,7 @@ def test_a_parcel_shipped_for_a_cancelled_order_is_a_case_for_staff_once() -> No
     first = reached(cancelled, Stage.DISPATCHED)
     assert first.order.status is OrderStatus.CANCELLED
     assert [entry.why for entry in first.entries] == ["a person has to look"]
-    later_facts = fee_recorded(first.order, 50, later(100))
+    later_facts = fee_recorded(first.order, 50, "USD", later(100))
     assert later_facts.entries == ()
 
 
@@ -209,7 +210,9 @@ def test_the_actual_cost_is_the_sum_of_live_labels() -> None:
     two = reached(
         reached(paid(), Stage.LABELLED, SHIPMENT, {1: 2}).order, Stage.LABELLED, SECOND, {2: 1}
     ).order
-    costed = label_bought(label_bought(two, SHIPMENT, 700, "priority", "u1"), SECOND, 300, "priority", "u2")
+    costed = label_bought(
+        label_bought(two, SHIPMENT, 700, "USD", "priority", "u1"), SECOND, 300, "USD", "priority", "u2"
+    )
     assert costed.actual_shipping_cost == 1000
     assert label_refunded(costed, SHIPMENT).actual_shipping_cost == 300
 
@@ -225,3 +228,24 @@ def test_an_unpaid_order_expires_and_a_paid_one_does_not() -> None:
 def test_no_refund_is_requested_for_nothing_or_more_than_is_left(amount: int) -> None:
     order = paid(an_order(a_line(1)))
     assert request_refund(order, replace(ACT, amount=amount)) == Decision(order)
+
+
+def test_a_cost_in_another_currency_is_not_added_to_the_orders() -> None:
+    order = reached(paid(), Stage.LABELLED).order
+    assert fee_recorded(order, 50, "EUR", ACT) == Decision(order)
+    assert label_bought(order, SHIPMENT, 700, "EUR", "priority", None).actual_shipping_cost is None
+
+
+def test_a_refund_that_failed_after_the_cancellation_can_be_asked_for_again() -> None:
+    cancelled = decide(paid(), Command.CANCEL, ACT).order
+    failed = refund_failed(cancelled, cancelled.refunds[0].id, ACT).order
+    again = decide(failed, Command.REFUND, ACT)
+    assert said(again) == ["order.refund_requested"]
+    assert again.order.refunds[1].amount == cancelled.captured
+
+
+def test_a_processing_payment_is_remembered_until_it_ends() -> None:
+    order = payment_processing(an_order(), ACT).order
+    assert order.payment_processing
+    assert not paid(order).payment_processing
+    assert not payment_failed(order, "debit_refused", ACT).order.payment_processing

@@ -23,7 +23,7 @@ from payments.domain import (
     PaymentState,
 )
 from shared.contracts.orders import Address, Contact, OrderPlaced
-from shared.contracts.payments import PaymentCaptured, PaymentFact, PaymentFailed
+from shared.contracts.payments import PaymentCaptured, PaymentFact, PaymentFailed, PaymentProcessing
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 ORDER = UUID(int=1)
@@ -143,6 +143,15 @@ class TestLearn:
         assert codes == ["card_declined", "expired_card"]
         assert second.payment.is_payable
         assert second.payment.failure_code == "expired_card"
+
+    @pytest.mark.parametrize("state", PaymentState)
+    def test_an_attempt_that_takes_its_time_is_said_once(self, state: PaymentState) -> None:
+        first = domain.learn(a_payment(state), an_intent(News.PROCESSING), NOW)
+        second = domain.learn(first.payment, an_intent(News.PROCESSING), NOW + timedelta(seconds=5))
+        said = [
+            fact.since for fact in (*first.facts, *second.facts) if isinstance(fact, PaymentProcessing)
+        ]
+        assert said == ([NOW] if state in {PaymentState.REQUESTED, PaymentState.READY} else [])
 
     def test_a_late_decline_does_not_hide_the_attempt_that_runs(self) -> None:
         running = domain.learn(a_payment(), an_intent(News.PROCESSING), NOW).payment

@@ -1,9 +1,10 @@
-"""Stripe away, slow, forgetful or refusing: what is unknown is asked again under the same key, and nothing is done twice."""
+"""Stripe away, slow, forgetful or refusing: what is unknown is looked up and asked again, and nothing is done twice."""
 
 from __future__ import annotations
 
 import logging
 import socket
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,8 @@ from aiohttp import ClientTimeout
 from pydantic import SecretStr
 from stripe import APIConnectionError, InvalidRequestError
 
+from payments import provider
+from payments.attempts import Attempt
 from payments.domain import CANCEL_INTENT, CREATE_INTENT, PaymentState
 from payments.provider import Stripe, charge_of, intent_of, refund_of
 from payments.refunds import REFUND, RefundState
@@ -19,8 +22,10 @@ if TYPE_CHECKING:
     from support.payments import House
 
 CREATE = "stripe.payment_intents.create"
-SEARCH = "stripe.payment_intents.search"
+LIST = "stripe.payment_intents.list"
+CREATE_REFUND, LIST_REFUNDS = "stripe.refunds.create", "stripe.refunds.list"
 KEY = SecretStr("sk_test_1")
+FIRST = Attempt(("k",), is_repeat=False, since=datetime(2026, 11, 22, tzinfo=UTC))
 
 
 async def attempted(house: House, kind: str, times: int) -> None:
@@ -55,18 +60,122 @@ async def test_an_intent_is_made_once_when_stripe_answers_again(house: House, st
     assert len(house.box.record.effects(kind="stripe.payment_intent.created")) == 1
 
 
-@pytest.mark.parametrize("hours", [0, 22])
-async def test_an_answer_that_was_lost_is_replayed_under_the_same_key(house: House, hours: int) -> None:
+@pytest.mark.parametrize("hours", [0, 23])
+async def test_an_intent_whose_answer_was_lost_is_found_and_not_asked_for_again(
+    house: House, hours: int
+) -> None:
     house.trouble.after.add(CREATE)
+    house.trouble.before[LIST] = 503
     fact = house.order_placed()
     await house.hear(fact)
-    await attempted(house, CREATE_INTENT, 2)
+    await attempted(house, CREATE_INTENT, 3)
     await age(house, CREATE_INTENT, hours)
-    house.trouble.after.clear()
+    house.trouble.before.clear()
     await house.settled()
-    assert len(house.box.record.effects(kind="stripe.payment_intent.created")) == 1
+    assert house.trouble.calls.count(CREATE) == 1
     assert await house.said_types(fact.order_id) == ["payment.ready"]
-    assert SEARCH not in house.trouble.calls
+    assert (await house.payment(fact.order_id)).client_secret is not None
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+async def test_a_saved_500_that_made_nothing_does_not_block_an_intent(house: House, rounds: int) -> None:
+    house.trouble.saved[CREATE] = False
+    fact = house.order_placed()
+    await house.hear(fact)
+    await attempted(house, CREATE_INTENT, rounds)
+    house.trouble.saved.clear()
+    await house.settled()
+    [job] = await house.rows("SELECT id FROM jobs WHERE kind = $1", CREATE_INTENT)
+    [effect] = house.box.record.effects(kind="stripe.payment_intent.created")
+    assert (effect.idempotency_key or "").startswith(f"{job['id']}:")
+    assert await house.said_types(fact.order_id) == ["payment.ready"]
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+async def test_a_saved_500_that_made_nothing_does_not_block_a_refund(house: House, rounds: int) -> None:
+    order_id = await house.paid(2599)
+    house.trouble.saved[CREATE_REFUND] = False
+    await house.hear(house.refund_requested(order_id, 1000))
+    await attempted(house, REFUND, rounds)
+    house.trouble.saved.clear()
+    # The first answer under the new key is lost: the refund has to be found, under whatever key it was made.
+    house.trouble.after.add(CREATE_REFUND)
+    await house.settled()
+    [effect] = house.box.record.effects(kind="stripe.refund.succeeded")
+    [job] = await house.rows("SELECT id FROM jobs WHERE kind = $1", REFUND)
+    assert (effect.idempotency_key or "").startswith(f"{job['id']}:")
+    assert (await house.said_types(order_id)).count("payment.refunded") == 1
+
+
+async def test_a_saved_500_that_made_its_refund_all_the_same_is_found_and_not_repeated(house: House) -> None:
+    order_id = await house.paid(2599)
+    await house.receive_nothing()
+    house.trouble.saved[CREATE_REFUND] = True
+    await house.hear(house.refund_requested(order_id, 1000))
+    await house.settled()
+    [effect] = house.box.record.effects(kind="stripe.refund.succeeded")
+    assert [refund.provider_refund_id for refund in await house.refunds(order_id)] == [effect.resource]
+    assert house.trouble.calls.count(CREATE_REFUND) == 1
+
+
+async def test_a_500_that_is_not_replayed_is_asked_again_under_the_same_key_only(house: House) -> None:
+    order_id = await house.paid(2599)
+    house.trouble.before[CREATE_REFUND] = 500
+    await house.hear(house.refund_requested(order_id, 1000))
+    await attempted(house, REFUND, 3)
+    house.trouble.before.clear()
+    await house.settled()
+    [job] = await house.rows("SELECT id FROM jobs WHERE kind = $1", REFUND)
+    [effect] = house.box.record.effects(kind="stripe.refund.succeeded")
+    assert effect.idempotency_key == str(job["id"])
+
+
+async def test_nothing_is_asked_for_while_stripe_cannot_be_looked_at(house: House) -> None:
+    order_id = await house.paid(2599)
+    await house.receive_nothing()
+    house.trouble.saved[CREATE_REFUND] = False
+    house.trouble.before[LIST_REFUNDS] = 503
+    await house.hear(house.refund_requested(order_id, 1000))
+    await attempted(house, REFUND, 3)
+    assert house.trouble.calls.count(CREATE_REFUND) == 1
+
+
+async def test_in_the_last_hour_of_its_keys_a_refund_is_only_looked_for(house: House) -> None:
+    order_id = await house.paid(2599)
+    house.trouble.before[CREATE_REFUND] = house.trouble.before[LIST_REFUNDS] = 503
+    await house.hear(house.refund_requested(order_id, 1000))
+    await attempted(house, REFUND, 1)
+    await age(house, REFUND, 23)
+    asked = house.trouble.calls.count(CREATE_REFUND)
+    house.trouble.before.clear()
+    [job] = await house.rows("SELECT id, attempts FROM jobs WHERE kind = $1", REFUND)
+    await attempted(house, REFUND, job["attempts"] + 2)
+    assert house.trouble.calls.count(CREATE_REFUND) == asked
+    await age(house, REFUND, 24)
+    await house.settled()
+    [effect] = house.box.record.effects(kind="stripe.refund.succeeded")
+    assert effect.idempotency_key == f"{job['id']}:day1"
+
+
+async def test_an_intent_among_very_many_is_found_by_the_index(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provider, "PAGE", 1)
+    house.trouble.after.add(CREATE)
+    house.trouble.before[LIST] = 503
+    facts = [house.order_placed() for _ in range(5)]
+    await house.hear(*facts)
+
+    async def all_tried() -> bool:
+        return house.trouble.calls.count(CREATE) == len(facts)
+
+    await house.until(all_tried)
+    house.trouble.before.clear()
+    await house.settled()
+    assert "stripe.payment_intents.search" in house.trouble.calls
+    assert house.trouble.calls.count(CREATE) == len(facts)
+    for fact in facts:
+        assert await house.said_types(fact.order_id) == ["payment.ready"]
 
 
 async def test_an_intent_whose_key_stripe_forgot_is_found_again(house: House) -> None:
@@ -82,7 +191,7 @@ async def test_an_intent_whose_key_stripe_forgot_is_found_again(house: House) ->
     payment = await house.payment(fact.order_id)
     assert (payment.payment_intent_id, payment.status) == (effect.resource, PaymentState.READY)
     assert payment.client_secret == effect.payload["client_secret"]
-    assert SEARCH in house.trouble.calls
+    assert LIST in house.trouble.calls
 
 
 async def test_an_old_job_that_never_reached_stripe_makes_its_intent(house: House) -> None:
@@ -93,7 +202,7 @@ async def test_an_old_job_that_never_reached_stripe_makes_its_intent(house: Hous
     await age(house, CREATE_INTENT, 24)
     house.trouble.before.clear()
     await house.settled()
-    assert SEARCH in house.trouble.calls
+    assert LIST in house.trouble.calls
     assert await house.said_types(fact.order_id) == ["payment.ready"]
 
 
@@ -173,7 +282,7 @@ async def test_nobody_listening_is_an_unknown_outcome() -> None:
         port = taken.getsockname()[1]
     stripe = Stripe(KEY, f"http://127.0.0.1:{port}")
     with pytest.raises(APIConnectionError):
-        await stripe.create_intent("o", "n", 100, "USD", key="k", in_doubt=False)
+        await stripe.create_intent("o", "n", 100, "USD", attempt=FIRST)
     await stripe.close()
 
 
@@ -182,7 +291,7 @@ async def test_no_answer_in_time_is_an_unknown_outcome() -> None:
         stripe = Stripe(KEY, f"http://127.0.0.1:{silent.getsockname()[1]}/")
         stripe._http._timeout = ClientTimeout(total=0.05)
         with pytest.raises(APIConnectionError):
-            await stripe.refund("o", "r", "pi_1", 100, key="k", in_doubt=False)
+            await stripe.refund("o", "r", "pi_1", 100, attempt=FIRST)
         await stripe.close()
 
 

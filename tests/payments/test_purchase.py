@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from payments.domain import PaymentState
-from shared.contracts.payments import PaymentCaptured, PaymentFailed, PaymentFeeRecorded, PaymentReady
+from shared.contracts.payments import PaymentCaptured, PaymentFailed, PaymentFeeRecorded, PaymentProcessing, PaymentReady
 
 if TYPE_CHECKING:
     from support.payments import House
@@ -125,6 +125,12 @@ async def test_a_slow_debit_is_processing_until_the_bank_answers(house: House) -
     processing = await house.payment(order_id)
     assert processing.status is PaymentState.PROCESSING
     assert processing.payment_intent_id is not None
+    house.box.webhooks.redeliver()
+    await house.settled()
+    _, said = await house.said(order_id)
+    assert isinstance(said, PaymentProcessing)
+    assert (said.amount, said.payment_intent_id) == (2599, processing.payment_intent_id)
+    assert said.since == processing.attempted_at
     await house.box.stripe.complete(processing.payment_intent_id, "succeed")
     await house.settled()
     assert (await house.payment(order_id)).status is PaymentState.CAPTURED
@@ -194,6 +200,7 @@ async def test_an_order_cancelled_while_its_debit_runs_ends_as_the_bank_decides(
         await house.settled()
         assert await house.said_types(order_id) == [
             "payment.ready",
+            "payment.processing",
             last,
             *(["payment.fee_recorded"] if outcome == "succeed" else []),
         ]

@@ -93,6 +93,9 @@ def test_why_a_refund_failed_is_not_forgotten() -> None:
         captured(), a_refund(), ProviderRefund("re_1", RefundNews.FAILED, "lost_card"), NOW
     )
     late = refunds.learn(failed.payment, failed.refund, ProviderRefund("re_1", RefundNews.SUCCEEDED), NOW)
+    [said] = failed.facts
+    assert isinstance(said, PaymentRefundFailed)
+    assert (said.reason, said.failed_at) == ("lost_card", NOW)
     assert (late.refund.status, late.refund.failure_code, late.facts) == (RefundState.FAILED, "lost_card", ())
 
 
@@ -135,6 +138,7 @@ async def test_refunds_beyond_what_was_captured_are_refused_without_asking_strip
     }
     [failed] = [fact for fact in await house.said(order_id) if isinstance(fact, PaymentRefundFailed)]
     assert (failed.refund_id, failed.reason) == (second.refund_id, "exceeds_captured")
+    assert failed.failed_at is not None
     assert house.trouble.calls.count("stripe.refunds.create") == 2
     assert (await house.payment(order_id)).refunded_amount == 2599
 

@@ -58,7 +58,7 @@ async def test_the_payment_shows_what_became_of_it(house: House) -> None:
     fact = house.refund_requested(order_id, 1050)
     await house.hear(fact)
     await house.settled()
-    [order] = await entities(house, house.token("shopper", "ann"), order_id)
+    [order] = await entities(house, house.token("staff", "eve"), order_id)
     payment = await house.payment(order_id)
     [refund] = await house.refunds(order_id)
     assert payment.captured_at is not None
@@ -128,6 +128,18 @@ async def test_the_client_secret_is_for_who_may_pay(house: House, role: str, nam
     assert secret is not None
     [order] = await entities(house, house.token(role, name), order_id)
     assert order["payment"]["clientSecret"] == (secret if may else None)
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "may"), [("shopper", "ann", False), ("staff", "eve", True), ("partner", "acme", False)]
+)
+async def test_the_providers_fee_is_for_staff(house: House, role: str, name: str, may: bool) -> None:  # noqa: FBT001 - a table's column
+    order_id = await house.placed(2599, partner_id="acme")
+    await house.confirm(order_id)
+    await house.settled()
+    [order] = await entities(house, house.token(role, name), order_id)
+    shown = (order["payment"]["fee"], order["payment"]["feeCurrency"])
+    assert shown == ((1.05, "USD") if may else (None, None))
 
 
 async def test_an_unknown_order_and_what_is_no_id_are_not_there(house: House) -> None:

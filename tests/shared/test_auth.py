@@ -1,12 +1,19 @@
 """Who is calling: tokens of the configured issuer and nobody else's."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 import sandbox
 from sandbox.issuer import TokenRequest
@@ -14,6 +21,7 @@ from shared.auth import ANONYMOUS, Authenticator, Role
 from shared.errors import Code, Refusal
 from shared.ids import customer_id_of
 from shared.settings import Issuer
+from shared.testing import free_socket, serving
 
 STRANGER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
@@ -143,3 +151,101 @@ async def test_a_verified_token_is_verified_once(box: sandbox.Box, authenticator
     header = f"Bearer {token(box)}"
     first = await authenticator.authenticate(header)
     assert await authenticator.authenticate(header) is first
+
+
+@dataclass
+class AnIssuer:
+    """A little issuer on loopback: it answers what it is told to, or nothing while it hangs, and counts its fetches."""
+
+    document: Any
+    url: str = ""
+    fetches: int = 0
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
+    key: rsa.RSAPrivateKey = STRANGER
+
+    def token(self, subject: str, kid: str = "one") -> str:
+        now = int(time.time())
+        claims = {"iss": self.url, "sub": subject, "aud": "ordermesh", "iat": now, "exp": now + 60}
+        return f"Bearer {jwt.encode(claims, self.key, algorithm='RS256', headers={'kid': kid})}"
+
+    async def jwks(self, _: Request) -> JSONResponse:
+        self.fetches += 1
+        await self.answering.wait()
+        return JSONResponse(self.document)
+
+
+GOOD = {**jwt.algorithms.RSAAlgorithm.to_jwk(STRANGER.public_key(), as_dict=True), "kid": "one"}
+
+
+@asynccontextmanager
+async def asking(document: Any) -> AsyncIterator[tuple[AnIssuer, Authenticator]]:
+    issuer, sock = AnIssuer(document), free_socket()
+    issuer.answering.set()
+    app = Starlette(routes=[Route("/jwks.json", issuer.jwks)])
+    async with serving(app, sock) as issuer.url:
+        made = Authenticator((Issuer(issuer=issuer.url, jwks_url=f"{issuer.url}/jwks.json"),))
+        try:
+            yield issuer, made
+        finally:
+            issuer.answering.set()
+            await made.close()
+
+
+async def test_callers_at_the_same_time_share_one_fetch() -> None:
+    async with asking({"keys": [GOOD]}) as (issuer, authenticator):
+        issuer.answering.clear()
+        callers = [asyncio.create_task(authenticator.authenticate(issuer.token(f"{n}"))) for n in range(20)]
+        async with asyncio.timeout(20):
+            while not issuer.fetches:
+                await asyncio.sleep(0.01)
+        issuer.answering.set()
+        assert [caller.subject for caller in await asyncio.gather(*callers)] == [f"{n}" for n in range(20)]
+        assert issuer.fetches == 1
+
+
+async def test_old_keys_serve_while_the_issuer_hangs_but_not_for_ever() -> None:
+    async with asking({"keys": [GOOD]}) as (issuer, authenticator):
+        await authenticator.authenticate(issuer.token("first"))
+        keys = authenticator._keys[issuer.url]
+        issuer.answering.clear()
+        keys._fetched_at = keys._tried_at = time.monotonic() - 600
+        for n in range(20):
+            assert (await authenticator.authenticate(issuer.token(f"{n}"))).subject == f"{n}"
+        assert keys._fetching is not None
+        assert not keys._fetching.done()
+        await keys.close()
+        keys._fetched_at = time.monotonic() - 4000
+        assert await refused(authenticator, issuer.token("too late"))
+
+
+async def test_an_unknown_key_asks_again_only_after_a_while_also_when_the_issuer_fails() -> None:
+    async with asking({"keys": [GOOD]}) as (issuer, authenticator):
+        await authenticator.authenticate(issuer.token("first"))
+        issuer.document = ["broken"]
+        keys = authenticator._keys[issuer.url]
+        keys._fetched_at = keys._tried_at = time.monotonic() - 60
+        for n in range(5):
+            assert await refused(authenticator, issuer.token(f"{n}", kid="unknown"))
+        assert issuer.fetches == 2
+
+
+async def test_keys_that_we_cannot_use_are_skipped() -> None:
+    strange = [
+        {"kty": "OKP", "crv": "X448", "kid": "x", "x": "AAAA"},
+        {"kty": "RSA", "kid": "n", "n": 5, "e": None},
+        {"kty": ["RSA"], "kid": "l"},
+        {"kty": "RSA", "kid": ["l"]},
+        "a string",
+        None,
+    ]
+    async with asking({"keys": [*strange, GOOD]}) as (issuer, authenticator):
+        assert (await authenticator.authenticate(issuer.token("ann"))).subject == "ann"
+
+
+@pytest.mark.parametrize(
+    "document", [[], "keys", None, 5, {}, {"keys": {}}, {"keys": None}, {"keys": ["one"]}]
+)
+async def test_a_document_that_is_no_key_set_refuses_and_breaks_nothing(document: Any) -> None:
+    async with asking(document) as (issuer, authenticator):
+        assert await refused(authenticator, issuer.token("ann"))
+        assert issuer.fetches == 1

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -79,6 +80,10 @@ _GARBAGE: dict[str, dict[str, Any]] = {
     "a header that is not UTF-8": {"headers": {**_HEADERS, "x": b"\xff\xfe"}},
     "no headers": {"headers": {}},
     "an id that is none": {"headers": {**_HEADERS, "ce_id": b"7"}},
+    "a null character in a text": {"value": b'{"order_id": "a\\u0000b", "currency": "USD"}'},
+    "a fact of another topic's owner": {
+        "headers": {**_HEADERS, "ce_type": b"order.paid", "ce_dataschema": b"ordermesh:order.paid/v1"}
+    },
     "an unknown type": {"headers": {**_HEADERS, "ce_type": b"payment.dreamt"}},
     "an unknown version": {"headers": {**_HEADERS, "ce_dataschema": b"ordermesh:payment.fee_recorded/v99"}},
 }
@@ -122,6 +127,39 @@ async def test_valid_facts_failing_one_after_the_other_stop_the_consumer_and_los
     assert await dead_letters(db) == []
     await Inbox(db, accounts.handlers()).receive(records)
     assert set((await balances(db, ids)).values()) == {3}
+
+
+async def test_a_fact_under_another_key_is_not_believed(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    good = record(credit(account, "1"))
+    await Inbox(db, accounts.handlers()).receive([replace(good, key=b"another")])
+    [letter] = await dead_letters(db)
+    assert "key" in str(letter["reason"])
+    assert await balances(db, [account]) == {account: 0}
+
+
+async def test_a_schema_that_does_not_fit_stops_the_consumer_and_buries_nothing(db: Database) -> None:
+    ids = await open_accounts(db, 3)
+    async with db.connection() as conn:
+        await conn.execute("ALTER TABLE accounts RENAME credits TO credited")
+    with pytest.raises(StopConsuming):
+        await Inbox(db, accounts.handlers()).receive([record(credit(account, "1")) for account in ids])
+    assert await dead_letters(db) == []
+
+
+async def test_rows_that_the_database_refuses_one_after_the_other_stop_the_consumer(db: Database) -> None:
+    ids = await open_accounts(db, MAX_RUN_OF_FAILURES + 10)
+    with pytest.raises(StopConsuming):
+        await Inbox(db, accounts.handlers()).receive([record(credit(account, "x", 10**6)) for account in ids])
+    assert len(await dead_letters(db)) == MAX_RUN_OF_FAILURES - 1
+
+
+async def test_a_dead_letters_reason_does_not_quote_the_row(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    await Inbox(db, accounts.handlers()).receive([record(credit(account, "canary", 10**6))])
+    [letter] = await dead_letters(db)
+    assert "canary" not in str(letter["reason"])
+    assert "accounts_balance_check" in str(letter["reason"])
 
 
 async def test_two_consumers_with_overlapping_accounts_never_deadlock_and_lose_nothing(db: Database) -> None:

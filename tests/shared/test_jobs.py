@@ -218,3 +218,38 @@ async def test_a_job_about_nothing_of_ours_or_with_a_key_that_is_none_stops_nobo
     assert odd["state"] == "due"
     assert odd["attempts"] >= 1
     assert "no uuid" in odd["last_error"] or "DataError" in odd["last_error"]
+
+
+async def test_a_fault_that_nobody_foresaw_does_not_end_the_worker(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+
+    async def make(_: Job) -> int:
+        return 1
+
+    async with db.connection() as conn:
+        await conn.execute("ALTER TABLE jobs RENAME TO hidden")
+    async with working(db, paying(make)):
+        await asyncio.sleep(0)
+        async with db.connection() as conn:
+            await conn.execute("ALTER TABLE hidden RENAME TO jobs")
+        await request(db, account)
+        await until_done(db, 1)
+    assert await balances(db, [account]) == {account: 1}
+
+
+async def test_a_deadline_of_many_days_is_not_too_old_at_its_first_failure(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+    jobs = Jobs()
+
+    @jobs.on("pay", ACCOUNTS)
+    async def on_deadline(job: Job, tx: Tx) -> None:
+        if job.attempts == 0:
+            raise LookupError("a hiccup")
+        await record(job, 1, tx)
+
+    await request(db, account)
+    async with db.connection() as conn:
+        await conn.execute("UPDATE jobs SET created_at = now() - interval '30 days'")
+    async with working(db, jobs):
+        await until_done(db, 1)
+    assert await balances(db, [account]) == {account: 1}

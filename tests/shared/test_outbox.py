@@ -32,6 +32,21 @@ async def running(relay: Relay) -> AsyncIterator[None]:
         await task
 
 
+@asynccontextmanager
+async def a_bus(db: Database, infrastructure: Infrastructure) -> AsyncIterator[Bus]:
+    settings = ServiceSettings(
+        database_url=db.url,
+        kafka_url=infrastructure.kafka_url,
+        kafka_idempotence=infrastructure.kafka_idempotence,
+    )
+    bus = Bus(settings)
+    await bus.start()
+    try:
+        yield bus
+    finally:
+        await bus.stop()
+
+
 async def drained(db: Database) -> None:
     async with asyncio.timeout(60), db.connection() as conn:
         while await conn.fetchval("SELECT count(*) FROM outbox_pending"):
@@ -53,24 +68,19 @@ async def test_sixteen_writers_on_shared_accounts_lose_no_fact_and_invert_none(
 ) -> None:
     """Each fact carries its account's balance after it: per key the broker must hold 1, 2, 3... in order."""
     ids = await open_accounts(db, 6)
-    settings = ServiceSettings(
-        database_url=db.url,
-        kafka_url=infrastructure.kafka_url,
-        kafka_idempotence=infrastructure.kafka_idempotence,
-    )
-    bus = Bus(settings)
-    await bus.start()
-    relays = [Relay(db, bus.publish), Relay(db, bus.publish)]
 
     async def write(writer: int) -> None:
         for n in range(EACH):
             account = ids[(writer + n) % len(ids)]
             await execute(db, "test", say(account, writer, n), (ACCOUNTS, [str(account)]), correlation_id="t")
 
-    async with running(relays[0]), running(relays[1]):
+    async with (
+        a_bus(db, infrastructure) as bus,
+        running(Relay(db, bus.publish)),
+        running(Relay(db, bus.publish)),
+    ):
         await asyncio.gather(*(write(writer) for writer in range(WRITERS)))
         await drained(db)
-    await bus.stop()
     heard = await consume(infrastructure.kafka_url, {str(account) for account in ids}, WRITERS * EACH)
     assert sum(len(amounts) for amounts in heard.values()) == WRITERS * EACH
     for amounts in heard.values():
@@ -120,18 +130,43 @@ async def test_replay_sends_a_range_again_with_the_same_ids_in_the_same_order(db
     for n in range(9):
         account = ids[n % 3]
         await execute(db, "test", say(account, 0, n), (ACCOUNTS, [str(account)]), correlation_id="t")
-    sent: list[str] = []
+    sent: list[tuple[str, str]] = []
 
     async def publish(messages: Sequence[Outgoing]) -> None:
-        sent.extend(message.headers["ce_id"] for message in messages)
+        sent.extend((message.key, message.headers["ce_id"]) for message in messages)
 
     async with running(Relay(db, publish)):
         await drained(db)
         assert await replay(db, datetime.now(UTC) - timedelta(days=1)) == 9
         db.announce([])
         await drained(db)
-    assert len(sent) == 18
-    assert sorted(sent[:9]) == sorted(sent[9:])
+    first, again = (per_key(half) for half in (sent[:9], sent[9:]))
+    assert [len(said) for said in first.values()] == [3, 3, 3]
+    assert again == first
+
+
+def per_key(sent: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    """The events' ids in the order of sending, by key."""
+    said: dict[str, list[str]] = {}
+    for key, event_id in sent:
+        said.setdefault(key, []).append(event_id)
+    return said
+
+
+async def test_a_producer_that_failed_for_good_is_replaced(
+    db: Database, infrastructure: Infrastructure
+) -> None:
+    [account] = await open_accounts(db, 1)
+    async with a_bus(db, infrastructure) as bus:
+        await execute(db, "test", say(account, 0, 0), (ACCOUNTS, [str(account)]), correlation_id="t")
+        async with running(Relay(db, bus.publish)):
+            await drained(db)
+        await bus._producer._current.stop()
+        await execute(db, "test", say(account, 0, 1), (ACCOUNTS, [str(account)]), correlation_id="t")
+        async with running(Relay(db, bus.publish)):
+            await drained(db)
+    heard = await consume(infrastructure.kafka_url, {str(account)}, 2)
+    assert heard[str(account)] == [1, 2]
 
 
 async def test_topics_have_their_declared_partitions_and_creating_them_again_is_harmless(

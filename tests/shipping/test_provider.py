@@ -1,6 +1,7 @@
 """Shippo's adapter against the sandbox, over HTTP: the async calls and the official SDK."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import closing
 from typing import Any
@@ -89,12 +90,12 @@ async def test_a_service_that_nobody_offers_is_refused_with_those_that_are(shipp
     assert "usps_priority" in refused.reason
 
 
-async def test_no_rates_are_refused_in_the_carriers_words(shippo: Shippo) -> None:
-    assert await rate(shippo, zip_code="00000") == Refused("No rates are available for this destination.")
+async def test_no_rates_are_refused_with_the_carriers_that_had_none(shippo: Shippo) -> None:
+    assert await rate(shippo, zip_code="00000") == Refused("No carrier offers a rate (UPS, USPS)")
 
 
 async def test_a_malformed_address_is_refused(shippo: Shippo) -> None:
-    assert isinstance(await rate(shippo, name=""), Refused)
+    assert await rate(shippo, name="") == Refused("Shippo refused: address_to is missing or wrong")
 
 
 async def test_a_label_is_bought_and_found_by_its_rate(shippo: Shippo) -> None:
@@ -201,9 +202,43 @@ def test_a_purchase_that_shippo_is_still_at_is_unknown() -> None:
             label_of([transaction("t1", status)])
 
 
-def test_a_failed_purchase_is_refused_in_shippos_words() -> None:
-    texts = [{"text": "UPS API did not respond."}, {"text": "UPS API did not respond."}]
-    assert label_of([transaction("t1", "ERROR", messages=texts)]) == Refused("UPS API did not respond.")
+CANARY = "Canary Birdsong, 7 Cage Lane"
+
+
+def test_a_failed_purchase_is_refused_with_shippos_codes_and_none_of_its_words() -> None:
+    message = {"source": "UPS", "code": "111286", "text": f"{CANARY} is no address."}
+    refused = label_of([transaction("t1", "ERROR", messages=[message, message])])
+    assert refused == Refused("Shippo says ERROR (UPS 111286)")
+    assert label_of([transaction("t1", "ERROR")]) == Refused("Shippo says ERROR")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (
+            {"address_to": [{"name": [f"{CANARY} is too long"], "street1": [CANARY]}]},
+            "Shippo refused: address_to.name, address_to.street1 are missing or wrong",
+        ),
+        ({"address_to": {CANARY: [CANARY]}}, "Shippo refused: address_to is missing or wrong"),
+        ({"detail": CANARY, CANARY: [{"__all__": [CANARY]}]}, "Shippo refused with 400"),
+        ([CANARY], "Shippo refused with 400"),
+        (CANARY, "Shippo refused with 400"),
+    ],
+)
+async def test_a_refusal_repeats_neither_values_nor_sentences(body: Any, reason: str) -> None:
+    said = body if isinstance(body, str) else json.dumps(body)
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with closing(writer):
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(head.lower().partition(b"content-length: ")[2].split(b"\r")[0]))
+            writer.write(f"HTTP/1.1 400 No\r\nContent-Length: {len(said)}\r\n\r\n{said}".encode())
+            await writer.drain()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        account = Shippo(settings(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+        assert await rate(account, name=CANARY, street=CANARY) == Refused(reason)
+        await account.close()
 
 
 def test_the_purchase_that_worked_is_kept_and_the_others_are_surplus() -> None:

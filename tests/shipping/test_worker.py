@@ -213,7 +213,7 @@ async def test_no_rate_fails_the_shipment_and_staff_may_ask_again(dock: Shop) ->
             await dock.settle()
             shipment = await dock.shipment(order_id)
             assert (shipment.status, shipment.label) == (ShipmentStatus.FAILED, LabelStage.FAILED)
-            assert shipment.failure_reason == "No rates are available for this destination."
+            assert shipment.failure_reason == "No carrier offers a rate (UPS, USPS)"
             assert await dock.types(order_id) == ["prepared", *["failed"] * times]
     await dock.wish(order_id, lambda shipment: domain.dispatch(shipment, "UPS", "1Z7", NOW))
     assert (await dock.shipment(order_id)).status is ShipmentStatus.DISPATCHED

@@ -4,6 +4,7 @@ Only asymmetric algorithms; issuer, audience, expiry, issue time and subject are
 configured URL alone. Keys are fetched without blocking the loop and kept; a verified token is remembered until it expires.
 """
 
+import asyncio
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import jwt
+import structlog
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import PyreqwestError
 
@@ -20,10 +22,14 @@ from shared.errors import Code, Refusal
 from shared.ids import customer_id_of
 from shared.settings import Issuer
 
+log = structlog.get_logger(__name__)
+
 ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 LEEWAY_SECONDS = 30
 _KEYS_FRESH_SECONDS = 300
+_KEYS_STALE_SECONDS = 3600
 _KEYS_REFETCH_SECONDS = 30
+_KEYS_RETRY_SECONDS = 2
 _REMEMBERED_TOKENS = 10_000
 
 
@@ -68,32 +74,74 @@ ANONYMOUS = Principal(Role.ANONYMOUS, "anonymous")
 
 
 class Keys:
-    """An issuer's keys by `kid`: fresh for five minutes, refetched for an unknown one at most every thirty seconds."""
+    """An issuer's keys by `kid`: fresh for five minutes, and good for an hour while the issuer cannot be reached.
+
+    One fetch at a time, shared by all who need it; an unknown `kid` asks the issuer again at most every thirty seconds.
+    """
 
     def __init__(self, issuer: Issuer, client: Client) -> None:
         self._issuer, self._client = issuer, client
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched_at = float("-inf")
+        self._fetched_at = self._tried_at = float("-inf")
+        self._fetching: asyncio.Task[None] | None = None
 
     async def get(self, kid: str) -> jwt.PyJWK | None:
-        """None for an unknown key. While the issuer cannot be reached, the keys we have go on serving."""
-        age = time.monotonic() - self._fetched_at
-        if age > _KEYS_FRESH_SECONDS or (kid not in self._keys and age > _KEYS_REFETCH_SECONDS):
-            await self._fetch()
-        return self._keys.get(kid)
+        """None for an unknown key. A known one is answered at once, and refreshed in the background when it is old."""
+        key = self._known(kid)
+        if (key is None or self._age() > _KEYS_FRESH_SECONDS) and self._may_fetch():
+            self._tried_at = time.monotonic()
+            self._fetching = asyncio.create_task(self._fetch())
+        if key is None and self._fetching is not None:
+            await asyncio.wait({self._fetching})
+            key = self._known(kid)
+        return key
+
+    async def close(self) -> None:
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait({self._fetching})
+
+    def _known(self, kid: str) -> jwt.PyJWK | None:
+        return self._keys.get(kid) if self._age() <= _KEYS_STALE_SECONDS else None
+
+    def _age(self) -> float:
+        return time.monotonic() - self._fetched_at
+
+    def _may_fetch(self) -> bool:
+        """Without any key nobody can sign in: then it is worth asking sooner."""
+        pause = _KEYS_REFETCH_SECONDS if self._age() <= _KEYS_STALE_SECONDS else _KEYS_RETRY_SECONDS
+        idle = self._fetching is None or self._fetching.done()
+        return idle and time.monotonic() - self._tried_at > pause
 
     async def _fetch(self) -> None:
         try:
-            response = await self._client.get(self._issuer.jwks_url).build().send()
-            document: dict[str, Any] = await response.json()
-        except (PyreqwestError, ValueError):
-            return
-        self._keys = {
-            key["kid"]: jwt.PyJWK(key)
-            for key in document.get("keys", ())
-            if "kid" in key and key.get("kty") in {"RSA", "EC", "OKP"}
-        }
-        self._fetched_at = time.monotonic()
+            response = (
+                await self._client.get(self._issuer.jwks_url).error_for_status(enable=True).build().send()
+            )
+            self._keys = _usable(await response.json())
+        except (PyreqwestError, ValueError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            log.warning("issuer's keys not fetched", issuer=self._issuer.issuer, reason=reason)
+        else:
+            self._fetched_at = time.monotonic()
+
+
+def _usable(document: Any) -> dict[str, jwt.PyJWK]:
+    """The keys of a JWKS by `kid`; what we cannot use is skipped (RFC 7517, 5). Raises ValueError for what is no JWKS."""
+    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+        raise ValueError("the document is not a JSON Web Key Set")  # noqa: TRY004 - malformed data, not a programming error
+    usable: dict[str, jwt.PyJWK] = {}
+    for entry in document["keys"]:
+        if not isinstance(entry, dict) or entry.get("kty") not in ("RSA", "EC", "OKP"):
+            continue
+        kid = entry.get("kid")
+        if not isinstance(kid, str):
+            continue
+        try:
+            usable[kid] = jwt.PyJWK(entry)
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's key makes the library raise
+            log.warning("issuer's key skipped", kid=kid, reason=type(error).__name__)
+    return usable
 
 
 class Authenticator:
@@ -106,6 +154,8 @@ class Authenticator:
         self._verified: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
 
     async def close(self) -> None:
+        for keys in self._keys.values():
+            await keys.close()
         await self._client.close()
 
     async def authenticate(self, authorization: str | None) -> Principal:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import structlog
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import IllegalStateError, KafkaError, for_code
 from faststream import AckPolicy
@@ -22,8 +22,7 @@ from faststream.kafka.message import KafkaAckableMessage
 from shared import telemetry
 from shared.contracts.envelope import Envelope, Fact
 from shared.contracts.topics import TOPICS, Topic, topic_of
-from shared.db import UNAVAILABLE, Database
-from shared.handlers import StopConsuming
+from shared.db import UNAVAILABLE, Database, describe
 from shared.ids import uuid7
 from shared.inbox import Inbox, Record
 from shared.outbox import Outgoing
@@ -34,6 +33,8 @@ log = structlog.get_logger(__name__)
 BATCH = 200
 IDLE_MS = 20
 """How long the library waits, and then sleeps, when there is nothing: the price is 25 wake-ups a second."""
+SEND_SECONDS = 30
+STOP_SECONDS = 5
 _TOPIC_EXISTS = 36
 
 
@@ -46,28 +47,31 @@ class Bus:
         self._settings = settings
         self._broker = KafkaBroker(
             settings.kafka_url,
-            acks="all",
-            enable_idempotence=settings.kafka_idempotence,
+            consumer_only=True,
             allow_auto_create_topics=False,
             graceful_timeout=settings.graceful_timeout,
             ack_policy=AckPolicy.MANUAL,
             apply_types=False,
             logger=_broker_log(),
         )
-        self._resuming: asyncio.Task[None] | None = None
+        self._producer = _Producer(settings)
+        self._resuming: set[asyncio.Task[None]] = set()
         self.stopped_because: str | None = None
 
     def listen(self, db: Database, inbox: Inbox, consumer: str, *, group: str = "") -> None:
         """Hear every topic that names this consumer, in batches; nothing is acknowledged before it is committed.
 
-        `group` is the consumer group, by default the consumer's name.
+        Each topic has a consumer and a group of its own (`<group>.<topic>`, the group by default the consumer's name): what
+        stops or floods one of them does not touch the others.
         """
-        topics = [topic.name for topic in TOPICS if consumer in topic.consumers]
-        if not topics:
-            return
+        for topic in TOPICS:
+            if consumer in topic.consumers:
+                self._subscribe(db, inbox, topic.name, f"{group or consumer}.{topic.name}")
+
+    def _subscribe(self, db: Database, inbox: Inbox, topic: str, group: str) -> None:
         subscriber = self._broker.subscriber(
-            *topics,
-            group_id=group or consumer,
+            topic,
+            group_id=group,
             batch=True,
             max_records=BATCH,
             batch_timeout_ms=IDLE_MS,
@@ -83,6 +87,8 @@ class Bus:
             await self._receive(db, inbox, message)
 
     async def start(self) -> None:
+        """Raises one of UNAVAILABLE; may be tried again."""
+        await self._producer.start()
         await self._broker.start()
 
     async def stop_listening(self) -> None:
@@ -91,28 +97,16 @@ class Bus:
             await subscriber.stop()
 
     async def stop(self) -> None:
-        if self._resuming is not None:
-            self._resuming.cancel()
+        for task in list(self._resuming):
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._resuming
+                await task
         await self._broker.stop()
+        await self._producer.stop()
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Send all, pipelined, and return when every one is acknowledged. Raises when one is not."""
-        acknowledgements = [
-            await self._broker.publish(
-                message.body,
-                message.topic,
-                key=message.key.encode(),
-                headers=message.headers,
-                no_confirm=True,
-            )
-            for message in messages
-        ]
-        results = await asyncio.gather(*acknowledgements, return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        """Send all, pipelined, and return when every one is acknowledged. Raises one of UNAVAILABLE when one is not."""
+        await self._producer.send(messages)
 
     async def _receive(self, db: Database, inbox: Inbox, message: KafkaAckableMessage) -> None:
         raw = message.raw_message
@@ -122,11 +116,11 @@ class Bus:
         except UNAVAILABLE as away:
             log.warning("consumer pauses", reason=f"{type(away).__name__}: {away}")
             await self._pause(message)
-            if self._resuming is None or self._resuming.done():
-                self._resuming = asyncio.create_task(self._resume(db, message))
-        except Exception as fault:  # whatever it is: the next batch's commit must not pass over this one
-            self.stopped_because = f"{type(fault).__name__}: {fault}"
-            log.exception("consumer stopped", exc_info=not isinstance(fault, StopConsuming))
+            self._resuming.add(task := asyncio.create_task(self._resume(db, message)))
+            task.add_done_callback(self._resuming.discard)
+        except Exception as fault:  # noqa: BLE001 - whatever it is: the next batch's commit must not pass over this one
+            self.stopped_because = describe(fault)
+            log.error("consumer stopped", reason=self.stopped_because)  # noqa: TRY400 - a traceback may quote a row
             await self._pause(message)
         else:
             await message.ack()
@@ -154,6 +148,84 @@ class Bus:
             telemetry.CONSUMER_PAUSED.set(0)
             log.info("consumer resumes")
             return
+
+
+class _Producer:
+    """The library's producer, replaced after a failure: one that was fenced or lost its sequence fails for ever after."""
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._current: AIOKafkaProducer | None = None
+        self._failed = False
+        self._replacing = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Raises KafkaError, or TimeoutError after SEND_SECONDS."""
+        async with asyncio.timeout(SEND_SECONDS):
+            await self._working()
+
+    async def stop(self) -> None:
+        """What was sent is delivered, if the broker takes it within STOP_SECONDS."""
+        current, self._current = self._current, None
+        if current is None:
+            return
+        if not self._failed:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    await current.flush()
+        await _discard(current)
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
+        """Raises KafkaError, or TimeoutError after SEND_SECONDS; the next call then begins with a fresh producer."""
+        try:
+            async with asyncio.timeout(SEND_SECONDS):
+                producer = await self._working()
+                acknowledgements = [await _send(producer, message) for message in messages]
+                results = await asyncio.gather(*acknowledgements, return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
+        except Exception:
+            self._failed = True
+            raise
+
+    async def _working(self) -> AIOKafkaProducer:
+        async with self._replacing:
+            if self._failed and self._current is not None:
+                log.warning("producer is replaced")
+                failed, self._current = self._current, None
+                await _discard(failed)
+            if self._current is None:
+                self._current = await self._started()
+                self._failed = False
+            return self._current
+
+    async def _started(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._settings.kafka_url,
+            acks="all",
+            enable_idempotence=self._settings.kafka_idempotence,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await _discard(producer)
+            raise
+        return producer
+
+
+async def _send(producer: AIOKafkaProducer, message: Outgoing) -> "asyncio.Future[Any]":
+    headers = [(name, value.encode()) for name, value in message.headers.items()]
+    return await producer.send(message.topic, message.body, key=message.key.encode(), headers=headers)
+
+
+async def _discard(producer: AIOKafkaProducer) -> None:
+    """Close it without waiting for what it could not deliver: that is still in the outbox."""
+    await producer.client.close()
+    producer._message_accumulator.fail_all(KafkaError("discarded"))  # noqa: SLF001 - else `stop` waits for the lost
+    with suppress(TimeoutError):
+        async with asyncio.timeout(STOP_SECONDS):
+            await producer.stop()
 
 
 def _broker_log() -> logging.Logger:

@@ -25,7 +25,7 @@ class Connection(Protocol):
     async def execute(self, query: str, *args: Any) -> str: ...
     def transaction(self) -> AbstractAsyncContextManager[object]: ...
     async def set_type_codec(self, typename: str, **codec: Any) -> None: ...
-    async def close(self) -> None: ...
+    async def close(self, *, timeout: float | None = None) -> None: ...  # noqa: ASYNC109 - the library's own signature
     def is_closed(self) -> bool: ...
 
 
@@ -37,12 +37,31 @@ UNAVAILABLE = (
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.LockNotAvailableError,
     asyncpg.ReadOnlySQLTransactionError,
 )
 """The database is away, not the statement wrong: wait and try again, skip nothing."""
 
-RETRYABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
+HOPELESS = (asyncpg.SyntaxOrAccessError,)
+"""The code does not fit the schema: no item is to blame, and halving the batch finds none."""
+
+RETRYABLE = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 """The transaction lost a race and may simply run again."""
+
+
+def describe(error: BaseException) -> str:
+    """The error in a line that may be stored and logged: PostgreSQL's own words quote the row, with all that is private in it."""
+    if isinstance(error, asyncpg.PostgresError):
+        constraint = getattr(error, "constraint_name", None)
+        return f"{type(error).__name__} {error.sqlstate}{f' ({constraint})' if constraint else ''}"
+    return f"{type(error).__name__}: {error}"
+
+
+_SERVER_GIVES_UP_ON_US = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "4",
+}
 
 
 class Database:
@@ -60,6 +79,7 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=5,
             pool_pre_ping=False,
+            hide_parameters=True,
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
             connect_args={"server_settings": {"statement_timeout": "15000"}, "timeout": 5},
@@ -106,8 +126,14 @@ class Database:
             yield conn
 
     async def direct(self) -> Connection:
-        """A connection outside the pool, for session locks; the caller closes it."""
-        conn = cast("Connection", await asyncpg.connect(self.url, timeout=5))
+        """A connection outside the pool, for session locks; the caller closes it.
+
+        It holds its lock for as long as both ends believe in it, so both give up on a vanished peer in about 30 s.
+        """
+        connecting = asyncpg.connect(
+            self.url, timeout=5, command_timeout=30, server_settings=_SERVER_GIVES_UP_ON_US
+        )
+        conn = cast("Connection", await connecting)
         await _prepare(conn)
         return conn
 

@@ -29,8 +29,8 @@ WITH said AS (
 INSERT INTO outbox_pending (id, day) SELECT id, day FROM said ORDER BY id
 """
 _REQUEST = """
-INSERT INTO jobs (id, kind, key, dedupe, payload, due_at, correlation_id)
-SELECT j.id, j.kind, j.key, j.dedupe, j.payload::jsonb, j.due_at, j.correlation_id
+INSERT INTO jobs (id, kind, key, dedupe, payload, due_at, first_due_at, correlation_id)
+SELECT j.id, j.kind, j.key, j.dedupe, j.payload::jsonb, j.due_at, j.due_at, j.correlation_id
 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
     WITH ORDINALITY AS j(id, kind, key, dedupe, payload, due_at, correlation_id, n)
 ORDER BY j.n

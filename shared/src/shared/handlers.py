@@ -12,7 +12,7 @@ from uuid import UUID
 from structlog.contextvars import bind_contextvars
 
 from shared.contracts.envelope import Fact
-from shared.db import RETRYABLE, UNAVAILABLE
+from shared.db import HOPELESS, RETRYABLE, UNAVAILABLE
 from shared.mapping import Mapping
 from shared.tx import Cause, Tx
 
@@ -103,12 +103,13 @@ async def transact(
 ) -> None:
     """Run `attempt` on all items in one transaction; when the write itself fails, halve until the culprit stands alone.
 
-    A lost race is run again. Raises one of UNAVAILABLE when the database is away: nothing was done then.
+    A lost race is run again. Raises one of UNAVAILABLE when the database is away, one of HOPELESS when no item could go
+    through: nothing of that transaction was done then.
     """
     for _ in range(MAX_RACES):
         try:
             return await attempt(items)
-        except (*UNAVAILABLE, StopConsuming):
+        except (*UNAVAILABLE, *HOPELESS, StopConsuming):
             raise
         except RETRYABLE as race:
             error: Exception = race

@@ -17,7 +17,8 @@ import structlog
 
 from shared import telemetry
 from shared.contracts.envelope import FACTS, Envelope, InvalidFact, parse_fact
-from shared.db import Connection, Database
+from shared.contracts.topics import TOPICS
+from shared.db import HOPELESS, Connection, Database, describe
 from shared.flush import flush, load
 from shared.handlers import Delivery, Handlers, HeldBehind, StopConsuming, keys_of, run, transact
 from shared.tx import Cause, Tx
@@ -26,6 +27,9 @@ log = structlog.get_logger(__name__)
 
 MAX_RUN_OF_FAILURES = 25
 """So many valid facts failing one after the other stop the consumer."""
+
+_TOPIC_OF = {fact.type: topic.name for topic in TOPICS for fact in topic.facts}
+"""Whoever may write to one topic must not speak in the name of another's owner."""
 
 _CLAIM = """
 WITH fresh AS (
@@ -82,7 +86,7 @@ class Record:
         return hashlib.sha256(orjson.dumps(parts)).digest()
 
     def kept_headers(self) -> list[tuple[str, str | None]]:
-        return [(name, _base64(value)) for name, value in self.headers]
+        return [(name.replace("\x00", "\ufffd"), _base64(value)) for name, value in self.headers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +124,16 @@ class Inbox:
             async with self._db.transaction() as conn:
                 await self._bury(conn, unreadable)
         if deliveries:
-            await transact(list(deliveries.values()), self._attempt, self._reject)
+            try:
+                await transact(list(deliveries.values()), self._attempt, self._reject)
+            except HOPELESS as mismatch:
+                raise StopConsuming(f"the code does not fit the schema: {describe(mismatch)}") from mismatch
 
     def _parse(self, record: Record) -> Delivery | None:
         """The record's delivery, or None for a fact that this service does not act on. Raises InvalidFact."""
         envelope = Envelope.from_headers(record.text_headers())
+        if _TOPIC_OF.get(envelope.type, record.topic) != record.topic:
+            raise InvalidFact(f"{envelope.type} is not said on {record.topic}")
         if (envelope.type, envelope.version) in FACTS and (
             envelope.type,
             envelope.version,
@@ -132,7 +141,11 @@ class Inbox:
             return None
         if record.value is None:
             raise InvalidFact("the body is null")
+        if b"\\u0000" in record.value:
+            raise InvalidFact("the body has a null character, which no column of ours can hold")
         fact = parse_fact(envelope, record.value)
+        if record.key != fact.key.encode():
+            raise InvalidFact("the record's key is not the id of what the fact is about")
         handler = self._handlers.by_fact.get(type(fact))
         if handler is None:
             return None
@@ -148,9 +161,10 @@ class Inbox:
             live = [delivery for delivery in fresh if delivery.key not in held]
             await load(conn, tx, keys_of(live))
             failed += await run(tx, live)
-            self._stop_when_all_fails(live, failed)
+            failures = self._run_after(live, failed)
             await flush(conn, tx)
             await self._bury(conn, [_dead(delivery, error) for delivery, error in failed])
+        self._run_of_failures = failures
         telemetry.MESSAGES.labels(self._consumer).inc(len(live) - len(failed))
         self._db.announce(delivery.key for delivery in live)
 
@@ -165,25 +179,27 @@ class Inbox:
         return [delivery for delivery in deliveries if delivery.id in fresh], set(row["held"])
 
     async def _reject(self, delivery: Delivery, error: Exception) -> None:
-        """The write of this one delivery fails: bury it, and remember that it was heard."""
+        """The write of this one delivery fails: bury it, and remember that it was heard. Raises StopConsuming."""
+        self._run_of_failures += 1
+        _stop_after(self._run_of_failures)
         async with self._db.transaction() as conn:
             fresh, _ = await self._claim(conn, [delivery])
             if fresh:
                 await self._bury(conn, [_dead(delivery, error)])
         self._db.announce([delivery.key])
 
-    def _stop_when_all_fails(
-        self, live: Sequence[Delivery], failed: Sequence[tuple[Delivery, Exception]]
-    ) -> None:
-        faults = {id(delivery) for delivery, error in failed if not isinstance(error, HeldBehind)}
-        held = {id(delivery) for delivery, error in failed if isinstance(error, HeldBehind)}
+    def _run_after(self, live: Sequence[Delivery], failed: Sequence[tuple[Delivery, Exception]]) -> int:
+        """How many valid facts will have failed one after the other. Raises StopConsuming before any of it is written."""
+        verdicts = {id(delivery): isinstance(error, HeldBehind) for delivery, error in failed}
+        failures = self._run_of_failures
         for delivery in live:
-            if id(delivery) in faults:
-                self._run_of_failures += 1
-            elif id(delivery) not in held:
-                self._run_of_failures = 0
-            if self._run_of_failures >= MAX_RUN_OF_FAILURES:
-                raise StopConsuming(f"{self._run_of_failures} valid facts failed one after the other")
+            is_held = verdicts.get(id(delivery))
+            if is_held is None:
+                failures = 0
+            elif not is_held:
+                failures += 1
+                _stop_after(failures)
+        return failures
 
     async def _bury(self, conn: Connection, letters: Iterable[DeadLetter]) -> None:
         rows = [_row(letter) for letter in letters]
@@ -197,8 +213,13 @@ class Inbox:
         telemetry.DEAD_LETTERS.labels(self._consumer).inc(len(rows))
 
 
+def _stop_after(failures: int) -> None:
+    if failures >= MAX_RUN_OF_FAILURES:
+        raise StopConsuming(f"{failures} valid facts failed one after the other")
+
+
 def _dead(delivery: Delivery, error: Exception) -> DeadLetter:
-    reason = str(error) if isinstance(error, HeldBehind) else f"{type(error).__name__}: {error}"
+    reason = str(error) if isinstance(error, HeldBehind) else describe(error)
     return DeadLetter(delivery.origin, reason, delivery.id, delivery.key)
 
 
@@ -215,7 +236,7 @@ def _row(letter: DeadLetter) -> tuple[Any, ...]:
         letter.event_id,
         letter.aggregate_key,
         letter.aggregate_key is not None,
-        letter.reason[:2000],
+        letter.reason.replace("\x00", "\ufffd")[:2000],
     )
 
 

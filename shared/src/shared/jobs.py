@@ -20,7 +20,8 @@ from shared.tx import Tx
 Outcome = TypeVar("Outcome")
 
 _STORE = """
-INSERT INTO jobs (id, kind, key, dedupe, payload, due_at, correlation_id) VALUES ($1, $2, $3, $4, $5, now(), $6)
+INSERT INTO jobs (id, kind, key, dedupe, payload, due_at, first_due_at, correlation_id)
+VALUES ($1, $2, $3, $4, $5, now(), now(), $6)
 ON CONFLICT (dedupe) DO NOTHING
 """
 

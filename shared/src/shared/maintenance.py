@@ -61,11 +61,14 @@ async def _partitions(conn: Connection, today: date, event_log_days: int) -> Non
                 f"CREATE TABLE {_name(day)} PARTITION OF event_log"
                 f" FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
             )
-    oldest = _name(today - timedelta(days=event_log_days))
+    # After a long outage of the broker a day may still wait to be sent: it stays until it was.
+    unsent = await conn.fetchval("SELECT min(day) FROM outbox_pending")
+    oldest = today - timedelta(days=event_log_days)
+    keep_from = min(oldest, unsent or oldest)
     for name in sorted(existing):
-        if name < oldest:
+        if name < _name(keep_from):
             await conn.execute(f"DROP TABLE {name}")
-    await conn.execute("DELETE FROM event_log_default WHERE day < $1::date - $2::int", today, event_log_days)
+    await conn.execute("DELETE FROM event_log_default WHERE day < $1::date", keep_from)
 
 
 def _name(day: date) -> str:

@@ -18,6 +18,8 @@ log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.2
 CHUNK = 500
+CLOSE_SECONDS = 5
+"""A database that vanished does not answer a farewell either."""
 _RELAY_LOCK = 0x6F726465726D6573  # "ordermes": any constant, the database is the service's own
 _PENDING = """
 SELECT p.id, p.day, e.topic, e.key, e.headers, e.body
@@ -77,7 +79,7 @@ class Relay:
                     await _wait(self._wake, POLL_SECONDS)
         finally:
             self.leading = False
-            await asyncio.shield(conn.close())
+            await asyncio.shield(conn.close(timeout=CLOSE_SECONDS))
 
     async def _send_chunk(self, conn: Connection) -> int:
         rows = await conn.fetch(_PENDING, CHUNK)

@@ -60,6 +60,7 @@ CREATE TABLE jobs (
     payload jsonb NOT NULL,
     state text NOT NULL DEFAULT 'due' CHECK (state IN ('due', 'done', 'failed')),
     due_at timestamptz NOT NULL,
+    first_due_at timestamptz NOT NULL,
     attempts integer NOT NULL DEFAULT 0,
     lease_token uuid,
     lease_until timestamptz,

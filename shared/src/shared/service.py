@@ -1,12 +1,13 @@
 """A service's whole process in one place: HTTP, consumer, relay, worker and maintenance, started and stopped in order.
 
-`shared.main` is the entry point. SIGTERM stops gracefully: requests finish, the batch in hand is committed, exit code 0.
+`shared.main` is the entry point. It answers from the first moment: alive, not ready, 503 for all work until the database and
+the broker are there. SIGTERM stops gracefully, also while it waits for them: requests finish, the batch in hand is committed,
+exit code 0.
 """
 
 import asyncio
 import gc
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -23,6 +24,7 @@ from shared import maintenance
 from shared.auth import Authenticator
 from shared.bus import Bus
 from shared.db import UNAVAILABLE, Database
+from shared.errors import Code
 from shared.graphql import GraphQLEndpoint
 from shared.handlers import Handlers
 from shared.inbox import Inbox
@@ -35,6 +37,7 @@ from shared.worker import Worker
 log = structlog.get_logger(__name__)
 
 START_PAUSE_SECONDS = 0.5
+_ANSWERED_ALWAYS = ("/health/live", "/health/ready", "/metrics")
 
 
 class Service:
@@ -61,10 +64,14 @@ class Service:
         self.worker = Worker(self.db, name, self.jobs)
         self._closing = closing
         self._tasks: list[asyncio.Task[None]] = []
+        self._starting: asyncio.Task[None] | None = None
+        self._waits_for = "nothing yet"
+        self.started = asyncio.Event()
+        self.start_failure: str | None = None
         self._graph = GraphQLEndpoint(schema, self.authenticator, self) if schema else None
         own = [
-            Route("/health/live", _live),
-            Route("/health/ready", self._ready),
+            Route("/health/live", self._liveness),
+            Route("/health/ready", self._readiness),
             Route("/metrics", _metrics),
         ]
         self._rest = Starlette(routes=[*own, *routes])
@@ -75,10 +82,24 @@ class Service:
         """The ASGI app; the graph goes before the router."""
         if scope["type"] == "lifespan":
             return await _lifespan(self, receive, send)
-        if self._graph is not None and scope.get("path") == "/graphql":
+        path = scope.get("path")
+        if not self.started.is_set() and path not in _ANSWERED_ALWAYS:
+            return await _unavailable(scope, receive, send)
+        if self._graph is not None and path == "/graphql":
             return await self._graph(scope, receive, send)
         scope.setdefault("app", self._rest)
         return await self._rest(scope, receive, send)
+
+    def begin(self) -> None:
+        """Start in the background; `started` is set when the service is usable, `start_failure` when it never will be."""
+        self._starting = asyncio.create_task(self._begin())
+
+    async def _begin(self) -> None:
+        try:
+            await self.start()
+        except Exception as fault:
+            self.start_failure = f"{type(fault).__name__}: {fault}"
+            log.exception("start failed")
 
     async def start(self) -> None:
         """Waits for the database and the broker as long as it takes: they may come up after us."""
@@ -90,23 +111,36 @@ class Service:
             event_log_days=settings.event_log_retention_days,
             inbox_days=settings.inbox_retention_days,
         )
-        self._tasks = [asyncio.create_task(work) for work in (self.relay.run(), self.worker.run(), tidying)]
+        self._run("relay", self.relay.run())
+        self._run("worker", self.worker.run())
+        self._run("maintenance", tidying)
+        gc.collect()
+        gc.freeze()
+        self.started.set()
+
+    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_tell_its_end)
+        self._tasks.append(task)
 
     async def stop(self) -> None:
-        """The batch in hand is committed, calls under way are recorded; what is not yet sent waits in the outbox."""
-        await self.bus.stop_listening()
+        """The batch in hand is committed, calls under way are recorded; what is not yet sent waits in the outbox.
+
+        Whatever was opened is closed, whether or not the start came to its end and whatever died meanwhile.
+        """
+        self.started.clear()
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        await _attempt(self.bus.stop_listening)
         for task in self._tasks:
             task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
-        await self.bus.stop()
-        for close in self._closing:
-            await close()
-        await self.authenticator.close()
-        await self.db.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for close in (self.bus.stop, *self._closing, self.authenticator.close, self.db.close):
+            await _attempt(close)
 
     async def _until_available(self, what: str, open_: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._waits_for = what
         while True:
             try:
                 return await open_()
@@ -114,7 +148,22 @@ class Service:
                 log.warning("waiting", what=what, reason=f"{type(away).__name__}: {away}")
                 await asyncio.sleep(START_PAUSE_SECONDS)
 
-    async def _ready(self, _: Request) -> Response:
+    async def _readiness(self, _: Request) -> Response:
+        problems = await self._problems() if self.started.is_set() else self._not_started()
+        body = orjson.dumps({"service": self.name, "ready": not problems, "problems": problems})
+        return Response(body, 503 if problems else 200, media_type="application/json")
+
+    async def _liveness(self, _: Request) -> Response:
+        """A start that failed for good is for the orchestrator to repeat; waiting for others is not."""
+        live = self.start_failure is None
+        return Response(orjson.dumps({"live": live}), 200 if live else 503, media_type="application/json")
+
+    def _not_started(self) -> dict[str, str]:
+        if self.start_failure is not None:
+            return {"start": self.start_failure.partition(":")[0]}
+        return {"starting": f"waiting for {self._waits_for}"}
+
+    async def _problems(self) -> dict[str, str]:
         problems: dict[str, str] = {}
         try:
             async with self.db.connection() as conn:
@@ -123,14 +172,30 @@ class Service:
             problems["database"] = type(away).__name__
         if self.bus.stopped_because is not None:
             problems["consumer"] = self.bus.stopped_because
-        if any(task.done() for task in self._tasks) or not self._tasks:
-            problems["tasks"] = "a background task is not running"
-        body = orjson.dumps({"service": self.name, "ready": not problems, "problems": problems})
-        return Response(body, 503 if problems else 200, media_type="application/json")
+        if ended := [task.get_name() for task in self._tasks if task.done()]:
+            problems["tasks"] = f"not running: {', '.join(ended)}"
+        return problems
 
 
-async def _live(_: Request) -> Response:
-    return Response(b'{"live":true}', media_type="application/json")
+def _tell_its_end(task: asyncio.Task[None]) -> None:
+    """A task that ends by itself is a defect: it is in the log at once, and in the readiness."""
+    if not task.cancelled():
+        log.error("background task ended", task=task.get_name(), exc_info=task.exception())
+
+
+async def _attempt(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """What fails to close must not keep the rest open."""
+    try:
+        await close()
+    except Exception:
+        log.exception("not closed cleanly")
+
+
+async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
+    error = {"message": "The service is starting", "extensions": {"code": Code.SERVICE_UNAVAILABLE}}
+    body = orjson.dumps({"data": None, "errors": [error]})
+    response = Response(body, 503, headers={"retry-after": "1"}, media_type="application/json")
+    await response(scope, receive, send)
 
 
 async def _metrics(_: Request) -> Response:
@@ -139,14 +204,7 @@ async def _metrics(_: Request) -> Response:
 
 async def _lifespan(service: Service, receive: Receive, send: Send) -> None:
     await receive()
-    try:
-        await service.start()
-    except Exception:
-        log.exception("start failed")
-        await send({"type": "lifespan.startup.failed", "message": "see the log"})
-        return
-    gc.collect()
-    gc.freeze()
+    service.begin()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await service.stop()

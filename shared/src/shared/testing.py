@@ -120,18 +120,26 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(app: Any, sock: socket.socket) -> AsyncIterator[str]:
-    """The ASGI app, really served on the socket, its lifespan run; yields the URL."""
+    """The ASGI app, really served on the socket, its lifespan run; yields the URL when it is usable."""
     config = uvicorn.Config(app, lifespan="on", ws="none", log_config=None, access_log=False)
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[sock]))
-    while not server.started:
-        if task.done():
-            await task
-            raise RuntimeError("the app did not start: see the log")
-        await asyncio.sleep(0.01)
     try:
+        while not (server.started and _usable(app)):
+            if task.done():
+                await task
+                raise RuntimeError("the app did not start: see the log")
+            await asyncio.sleep(0.01)
         yield url_of(sock)
     finally:
         server.should_exit = True
         await task
         sock.close()
+
+
+def _usable(app: Any) -> bool:
+    """A service answers before it is usable. Raises RuntimeError when it never will be."""
+    if getattr(app, "start_failure", None) is not None:
+        raise RuntimeError(f"the service did not start: {app.start_failure}")
+    started: asyncio.Event | None = getattr(app, "started", None)
+    return started is None or started.is_set()

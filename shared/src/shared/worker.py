@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from shared import telemetry
-from shared.db import UNAVAILABLE, Connection, Database
+from shared.db import UNAVAILABLE, Connection, Database, describe
 from shared.flush import flush, load
 from shared.handlers import Delivery, Handler, keys_of, run, transact
 from shared.jobs import Call, Job, Jobs, Recorded
@@ -22,6 +22,7 @@ from shared.tx import Cause, Tx
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.2
+PAUSE_SECONDS = 1
 BATCH = 200
 CALLS_AT_ONCE = 8
 LEASE_SECONDS = 60
@@ -48,7 +49,7 @@ _MINE = "SELECT id FROM jobs WHERE id = ANY($1::uuid[]) AND lease_token = $2 AND
 _DONE = "UPDATE jobs SET state = 'done', finished_at = now(), lease_until = NULL WHERE id = ANY($1::uuid[])"
 _LATER = """
 UPDATE jobs SET attempts = attempts + $4, last_error = $2, lease_until = NULL,
-    state = CASE WHEN created_at + $3::float * interval '1 second' < now() THEN 'failed' ELSE 'due' END,
+    state = CASE WHEN first_due_at + $3::float * interval '1 second' < now() THEN 'failed' ELSE 'due' END,
     due_at = now() + least(0.5 * 2 ^ least(attempts + $4, 12), 300) * (0.75 + random() / 2) * interval '1 second'
 WHERE id = $1 AND state = 'due' AND lease_token IS NOT DISTINCT FROM $5 RETURNING state
 """
@@ -73,8 +74,12 @@ class Worker:
                 try:
                     busy = await self._round()
                 except UNAVAILABLE as away:
-                    log.warning("jobs wait for the database", reason=f"{type(away).__name__}: {away}")
-                    busy = False
+                    log.warning("jobs wait for the database", reason=describe(away))
+                    busy = 0
+                except Exception as fault:  # noqa: BLE001 - whatever it is, the next look must come: money waits here
+                    log.error("a round of jobs failed", reason=describe(fault))  # noqa: TRY400 - it may quote a row
+                    await asyncio.sleep(PAUSE_SECONDS)
+                    busy = 0
                 if not busy:
                     await self._rest()
         finally:
@@ -211,9 +216,11 @@ class Worker:
         token: UUID | None = None,
     ) -> None:
         """Later, with a growing pause. A lease that another worker holds by now is left alone."""
-        reason = f"{type(error).__name__}: {error}"[:2000]
+        reason = describe(error).replace("\x00", "\ufffd")[:2000]
         state = await conn.fetchval(_LATER, job_id, reason, GIVE_UP_AFTER.total_seconds(), attempts, token)
         what = {"due": "job postponed", "failed": "job failed"}.get(state, "lease lost")
+        if state == "failed":
+            telemetry.JOBS_FAILED.inc()
         log.warning(what, job_id=str(job_id), reason=reason)
 
 

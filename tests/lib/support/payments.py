@@ -4,14 +4,17 @@ facts go into the inbox, and what was said is read from the event log.
 
 import asyncio
 import socket
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
+import orjson
 import uvicorn
 from pydantic import SecretStr
 from pyreqwest.client import Client
@@ -24,7 +27,7 @@ from payments.refunds import Refund
 from payments.settings import Settings
 from payments.store import find_payments, find_refunds
 from sandbox.app import HttpServer
-from sandbox.endpoint import Answer, Refusal
+from sandbox.endpoint import Answer, Call, Refusal
 from sandbox.issuer import TokenRequest
 from sandbox.webhooks import Receiver, signature
 from shared.auth import Principal, Role
@@ -44,17 +47,23 @@ from shared.settings import Issuer
 T = TypeVar("T")
 API_KEY, WEBHOOK_SECRET = "sk_test_canary", "whsec_canary"
 STAFF = Principal(Role.STAFF, "test|eve")
-PATIENCE = 60
+PATIENCE = 8
 """Seconds after which a test gives up; pytest's own limit would leave the loop in pieces."""
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 
 
 class Trouble(sandbox.Faults):
-    """`before`: refused with this status, no effect. `after`: the effect happens and its answer is lost."""
+    """`before`: refused with this status, no effect. `after`: the effect happens and its answer is lost. `saved`: Stripe keeps a
+    500 under the idempotency key and replays it for good; the value says whether the effect happens all the same.
+    """
+
+    db: sqlite3.Connection
+    """The sandbox's books, which the house lends."""
 
     def __init__(self) -> None:
         self.before: dict[str, int] = {}
         self.after: set[str] = set()
+        self.saved: dict[str, bool] = {}
         self.calls: list[str] = []
 
     async def around(self, endpoint: str, effect: Callable[[], T]) -> T:
@@ -63,10 +72,33 @@ class Trouble(sandbox.Faults):
             raise Refusal(
                 Answer.json({"error": {"message": "trouble", "type": "api_error"}}, self.before[endpoint])
             )
+        if endpoint in self.saved:
+            self._save_failure(effect, happens=self.saved[endpoint])
         answer = effect()
         if endpoint in self.after:
             raise Refusal(Answer.json({"error": {"message": "lost", "type": "api_error"}}, 500))
         return answer
+
+    def _save_failure(self, effect: Callable[[], Any], *, happens: bool) -> None:
+        """Raises Refusal, having saved a 500; returns when the key has an answer to replay."""
+        assert isinstance(effect, partial)
+        call: Call = effect.args[1]
+        if self.db.execute("SELECT 1 FROM idempotency WHERE key = ?", (call.idempotency_key,)).fetchone():
+            return
+        failure = Answer.json({"error": {"message": "saved", "type": "api_error"}}, 500)
+        if happens:
+            effect()
+        self.db.execute(
+            "INSERT OR REPLACE INTO idempotency (key, path, parameters, status, body, request_id)"
+            " VALUES (?, ?, ?, 500, ?, 'req_saved')",
+            (
+                call.idempotency_key,
+                call.path,
+                orjson.dumps(call.params, option=orjson.OPT_SORT_KEYS),
+                failure.body,
+            ),
+        )
+        raise Refusal(failure)
 
 
 @dataclass
@@ -78,6 +110,9 @@ class House:
     trouble: Trouble
     url: str
     http: Client
+
+    def __post_init__(self) -> None:
+        self.trouble.db = self.box.record._db
 
     @property
     def issuer(self) -> str:

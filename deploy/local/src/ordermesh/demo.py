@@ -117,9 +117,10 @@ async def _quiet(shop: Shop) -> None:
 
 
 def _orders_table(told: Sequence[Told], by_id: dict[str, Reading]) -> Table:
-    table = Table(title="Orders", box=SIMPLE_HEAD)
-    for column in ("order", "story", "status", "payment", "shipment", "mail/sms/slack"):
-        table.add_column(column, no_wrap=True)
+    """Messages are counted as emails/SMS/Slack posts."""
+    table = Table(title="Orders", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("order", "story", "status", "payment", "shipment", "msgs"):
+        table.add_column(column, no_wrap=column != "shipment")
     for done in told:
         order = by_id.get(done.order["id"]) if done.order else None
         if order is None:
@@ -128,7 +129,7 @@ def _orders_table(told: Sequence[Told], by_id: dict[str, Reading]) -> Table:
         sent = [n["channel"] for n in order["notifications"] or () if n["status"] == "SENT"]
         counts = "/".join(str(sent.count(channel)) for channel in ("EMAIL", "SMS", "SLACK"))
         table.add_row(
-            order["orderNumber"][4:],
+            order["orderNumber"][-5:],
             done.story,
             order["status"],
             order["paymentStatus"],
@@ -147,7 +148,7 @@ def _timelines_table(orders: Sequence[Reading]) -> Table:
             f"{entry['what']} +{(datetime.fromisoformat(entry['at']) - placed).total_seconds():.1f}"
             for entry in order["timeline"]
         )
-        table.add_row(order["orderNumber"][4:], ", ".join(steps))
+        table.add_row(order["orderNumber"][-5:], ", ".join(steps))
     return table
 
 

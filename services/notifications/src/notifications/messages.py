@@ -103,9 +103,14 @@ OCCASIONS: Dict[type[Fact], Occasion] = {
         "failed_at",
         (
             _email(
-                "Your payment for order {{ number }} was declined",
-                "Your payment for order {{ number }} was declined, and nothing was charged.",
-                "We are keeping the order for you: please try again, with another card if need be.",
+                "{% if final %}We cannot take a payment for your order {{ number }}"
+                "{% else %}Your payment for order {{ number }} was declined{% endif %}",
+                "{% if final %}We cannot take a payment for your order {{ number }}, and nothing was charged."
+                "{% else %}Your payment for order {{ number }} was declined, and nothing was charged.{% endif %}",
+                "{% if final %}This is not about your card. Please answer this email, so that we can help you."
+                "{% else %}"
+                "We are keeping the order for you: please try again, with another card if need be."
+                "{% endif %}",
             ),
         ),
         per="failed_at",
@@ -202,6 +207,7 @@ def compose(
     `contact` is None while order.placed has not been heard.
     """
     occasion = OCCASIONS[type(fact)]
+    # A payment.refund_failed of old does not say when; it counts as new.
     happened: datetime = getattr(fact, occasion.at) or now
     values = dict(fact)
     values["number"] = values.get("order_number") or (contact.order_number if contact else fact.key)

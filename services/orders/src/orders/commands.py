@@ -1,7 +1,7 @@
 """What people ask of an order. Each command loads under lock, asks the status table, saves and says; refusals are typed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -31,6 +31,8 @@ from shared.visibility import may_see
 
 MAX_LINES = 100
 MAX_QUANTITY = 10_000
+MAX_TOTAL = 10**11
+"""In minor units; amounts in facts end at ten times that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ def priced(wanted: Sequence[tuple[str, int]], skus: dict[str, Any], currency: st
                 sku.weight_grams,
             )
         )
+    if sum(line.quantity * line.unit_price for line in lines) > MAX_TOTAL:
+        raise Refusal(Code.BAD_INPUT, "The order is worth more than one order can be")
     return tuple(lines)
 
 
@@ -97,16 +101,9 @@ async def place(placing: Placing, actor: str, tx: Tx) -> str:
     order = _placed(placing, tx.new_id(), tx.now)
     tx.add(ORDERS, order)
     who = placing.customer
-    tx.upsert(
-        customers,
-        id=who.id,
-        issuer=who.issuer,
-        subject=who.subject,
-        name=who.name,
-        email=who.email,
-        phone=who.phone,
-        updated_at=tx.now,
-    )
+    # What this order does not say (a phone) is not forgotten of the customer.
+    known = {name: value for name, value in asdict(who).items() if value is not None}
+    tx.upsert(customers, **known, updated_at=tx.now)
     tx.insert(
         timeline,
         id=tx.new_id(),

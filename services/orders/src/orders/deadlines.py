@@ -1,5 +1,7 @@
 """Deadlines of orders: they fire, lock the order, and let the status table decide. Nobody ever cancels one."""
 
+from datetime import timedelta
+
 from orders.domain import Act, decide
 from orders.handlers import settle
 from orders.status import Happened
@@ -8,6 +10,8 @@ from shared.jobs import Job, Jobs
 from shared.tx import Tx
 
 UNPAID = "orders.unpaid"
+LOOK_AGAIN = timedelta(hours=1)
+"""An order whose payment is being processed does not expire; a bank debit takes days."""
 
 deadlines = Jobs()
 
@@ -15,4 +19,7 @@ deadlines = Jobs()
 @deadlines.on(UNPAID, ORDERS)
 async def on_unpaid(job: Job, tx: Tx) -> None:
     order = tx.get(ORDERS, job.key)
+    if order.payment_processing:
+        tx.request(UNPAID, order.id, due_at=tx.now + LOOK_AGAIN)
+        return
     settle(tx, decide(order, Happened.EXPIRED, Act(tx.now, "system", "nobody paid in time")))

@@ -128,6 +128,7 @@ class Order:
     created_at: datetime
     updated_at: datetime
     payment_intent_id: str | None = None
+    payment_processing: bool = False
     tracking: str | None = None
     tracking_url: str | None = None
     shipping_carrier: str | None = None

@@ -52,6 +52,12 @@ async def on_payment_ready(fact: payments.PaymentReady, tx: Tx) -> None:
     settle(tx, reactions.payment_ready(order, fact.payment_intent_id, Act(tx.now, "payments")))
 
 
+@handlers.on(payments.PaymentProcessing, ORDERS)
+async def on_payment_processing(fact: payments.PaymentProcessing, tx: Tx) -> None:
+    order = tx.get(ORDERS, fact.order_id)
+    settle(tx, reactions.payment_processing(order, Act(tx.now, "payments")))
+
+
 @handlers.on(payments.PaymentCaptured, ORDERS)
 async def on_payment_captured(fact: payments.PaymentCaptured, tx: Tx) -> None:
     order, act = tx.get(ORDERS, fact.order_id), Act(tx.now, "payments", "paid")
@@ -60,14 +66,14 @@ async def on_payment_captured(fact: payments.PaymentCaptured, tx: Tx) -> None:
 
 @handlers.on(payments.PaymentFailed, ORDERS)
 async def on_payment_failed(fact: payments.PaymentFailed, tx: Tx) -> None:
-    order = tx.get(ORDERS, fact.order_id)
-    settle(tx, reactions.payment_failed(order, fact.code, Act(tx.now, "payments")))
+    order, act = tx.get(ORDERS, fact.order_id), Act(tx.now, "payments")
+    settle(tx, reactions.payment_failed(order, fact.code, act, final=fact.final))
 
 
 @handlers.on(payments.PaymentFeeRecorded, ORDERS)
 async def on_payment_fee_recorded(fact: payments.PaymentFeeRecorded, tx: Tx) -> None:
     order = tx.get(ORDERS, fact.order_id)
-    settle(tx, reactions.fee_recorded(order, fact.amount, Act(tx.now, "payments")))
+    settle(tx, reactions.fee_recorded(order, fact.amount, fact.currency, Act(tx.now, "payments")))
 
 
 @handlers.on(payments.PaymentRefunded, ORDERS)
@@ -91,7 +97,8 @@ async def on_shipment_prepared(fact: shipping.ShipmentPrepared, tx: Tx) -> None:
 @handlers.on(shipping.ShipmentLabelled, ORDERS)
 async def on_shipment_labelled(fact: shipping.ShipmentLabelled, tx: Tx) -> None:
     decision = _reached(tx.get(ORDERS, fact.order_id), fact, Stage.LABELLED, Act(tx.now, "shipping"))
-    costed = reactions.label_bought(decision.order, fact.shipment_id, fact.cost, fact.service, fact.label_url)
+    label = (fact.cost, fact.currency, fact.service, fact.label_url)
+    costed = reactions.label_bought(decision.order, fact.shipment_id, *label)
     settle(tx, decision.then(Decision(costed)))
 
 

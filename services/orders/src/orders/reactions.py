@@ -37,6 +37,13 @@ def payment_ready(order: Order, intent_id: str, act: Act) -> Decision:
     return Decision(replace(order, payment_intent_id=intent_id, updated_at=act.now))
 
 
+def payment_processing(order: Order, act: Act) -> Decision:
+    """The shopper has paid by a means that takes its time: the order does not expire meanwhile."""
+    if order.captured:
+        return Decision(order)
+    return Decision(replace(order, payment_processing=True, updated_at=act.now))
+
+
 def payment_captured(order: Order, amount: int, intent_id: str | None, act: Act) -> Decision:
     """Money came in, whatever the order's status: the table says whether it moves on or the money goes back."""
     if order.captured:
@@ -45,16 +52,17 @@ def payment_captured(order: Order, amount: int, intent_id: str | None, act: Act)
         order,
         captured=amount,
         payment_status=PaymentStatus.PAID,
+        payment_processing=False,
         payment_intent_id=intent_id or order.payment_intent_id,
         updated_at=act.now,
     )
     return derive(order, decide(paid, Happened.PAYMENT_CAPTURED, act), act)
 
 
-def payment_failed(order: Order, code: str, act: Act) -> Decision:
+def payment_failed(order: Order, code: str, act: Act, *, final: bool = False) -> Decision:
     if order.captured or order.status is not OrderStatus.PENDING:
         return Decision(order)
-    failed = replace(order, payment_status=PaymentStatus.FAILED, updated_at=act.now)
+    failed = replace(order, payment_status=PaymentStatus.FAILED, payment_processing=False, updated_at=act.now)
     told = facts.OrderPaymentFailed(
         order_id=order.id,
         order_number=order.order_number,
@@ -63,12 +71,16 @@ def payment_failed(order: Order, code: str, act: Act) -> Decision:
         currency=order.currency,
         failed_at=act.now,
         code=code,
+        final=final,
     )
     entry = Entry(act.now, act.actor, "payment failed", order.status, order.status, code)
     return Decision(failed, (told,), (entry,)).then(decide(failed, Happened.PAYMENT_FAILED, act))
 
 
-def fee_recorded(order: Order, fee: int, act: Act) -> Decision:
+def fee_recorded(order: Order, fee: int, currency: str, act: Act) -> Decision:
+    """A fee in another currency (that of the payout) stays with payments: amounts of two currencies are never one figure."""
+    if currency != order.currency:
+        return Decision(order)
     return Decision(replace(order, stripe_fee=fee, updated_at=act.now))
 
 
@@ -147,8 +159,11 @@ def shipment_reached(
     return derive(order, Decision(after), act)
 
 
-def label_bought(order: Order, shipment_id: UUID, cost: int, service: str, label_url: str | None) -> Order:
-    """The shipment's label cost counts towards what shipping really cost; the newest label's link is kept."""
+def label_bought(
+    order: Order, shipment_id: UUID, cost: int, currency: str, service: str, label_url: str | None
+) -> Order:
+    """The shipment's label cost counts towards what shipping really cost, if it is in the order's currency."""
+    cost = cost if currency == order.currency else 0
     shipments = tuple(replace(s, cost=cost) if s.id == shipment_id else s for s in order.shipments)
     return _with_cost(
         replace(order, shipments=shipments, shipping_service=service, shippo_label_url=label_url)

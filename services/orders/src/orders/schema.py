@@ -8,7 +8,7 @@ import strawberry
 
 from orders import commands, store
 from orders.commands import Customer, Placing
-from orders.domain import Order
+from orders.domain import Order, PaymentStatus
 from orders.graph import OrderNode, SkuNode, load_order
 from orders.status import OrderStatus
 from orders.store import ORDERS
@@ -88,7 +88,8 @@ class Query:
     async def order_by_number(self, info: Info, order_number: str) -> OrderNode | None:
         principal = info.context.principal
         principal.require_signed_in()
-        order = await store.order_by_number(info.context.service.db, principal, order_number)
+        number = _text("orderNumber", order_number)
+        order = await store.order_by_number(info.context.service.db, principal, number)
         return _node(info, order) if order else None
 
     @strawberry.field
@@ -117,7 +118,7 @@ class Query:
         limit = limit or 50
         if not 1 <= limit <= MAX_PAGE:
             raise Refusal(Code.BAD_INPUT, f"limit is 1 to {MAX_PAGE}")
-        rows = await store.skus_page(info.context.service.db, after=after or "", limit=limit)
+        rows = await store.skus_page(info.context.service.db, after=_text("after", after or ""), limit=limit)
         return [SkuNode.of(row) for row in rows]
 
 
@@ -135,16 +136,25 @@ class Mutation:
             correlation_id=info.context.correlation_id,
             once=info.context.once("createOrder", strawberry.asdict(input)),
         )
-        return await _settled(info, order_id, lambda order: order.payment_intent_id is not None)
+        return await _settled(
+            info,
+            order_id,
+            lambda order: order.payment_intent_id is not None or order.payment_status is PaymentStatus.FAILED,
+        )
 
     @strawberry.mutation(description="A paid order's refund is requested in the same moment.")
     async def cancel_order(self, info: Info, id: strawberry.ID) -> OrderNode:  # noqa: A002 - seed A's name
         principal = info.context.principal
         principal.require_signed_in()
+        order_id = _order_id(id)
         await _command(
-            info, "cancelOrder", id, {}, lambda tx: commands.cancel(str(id), principal, "cancelled", tx)
+            info,
+            "cancelOrder",
+            order_id,
+            {},
+            lambda tx: commands.cancel(order_id, principal, "cancelled", tx),
         )
-        return await _settled(info, str(id), lambda order: order.refunded >= order.captured)
+        return await _settled(info, order_id, lambda order: order.refunded >= order.captured)
 
     @strawberry.mutation(description="Staff's refund, in full or in part.")
     async def refund_order(
@@ -156,26 +166,32 @@ class Mutation:
     ) -> OrderNode:
         principal = info.context.principal
         principal.require_staff()
+        order_id = _order_id(id)
         said = _text("reason", reason or "")
         await _command(
             info,
             "refundOrder",
-            id,
+            order_id,
             {"amount": amount, "reason": reason},
-            lambda tx: commands.refund(str(id), amount, said, principal, tx),
+            lambda tx: commands.refund(order_id, amount, said, principal, tx),
         )
         return await _settled(
-            info, str(id), lambda order: order.captured - order.refundable <= order.refunded
+            info, order_id, lambda order: order.captured - order.refundable <= order.refunded
         )
 
     @strawberry.mutation
     async def mark_order_delivered(self, info: Info, id: strawberry.ID) -> OrderNode:  # noqa: A002 - seed A's name
         principal = info.context.principal
         principal.require_staff()
+        order_id = _order_id(id)
         await _command(
-            info, "markOrderDelivered", id, {}, lambda tx: commands.mark_delivered(str(id), principal, tx)
+            info,
+            "markOrderDelivered",
+            order_id,
+            {},
+            lambda tx: commands.mark_delivered(order_id, principal, tx),
         )
-        return await _settled(info, str(id), lambda _: True)
+        return await _settled(info, order_id, lambda _: True)
 
 
 def _node(info: Info, order: Order) -> OrderNode:
@@ -186,15 +202,19 @@ async def _command(
     info: Info, field: str, order_id: str, arguments: dict[str, Any], command: Command
 ) -> None:
     """Run the command on the locked order. Raises Refusal."""
-    uuid_or(order_id, commands.not_found())
     await execute(
         info.context.service.db,
         "orders",
         command,
-        (ORDERS, [str(order_id)]),
+        (ORDERS, [order_id]),
         correlation_id=info.context.correlation_id,
-        once=info.context.once(field, {"id": str(order_id), **arguments}),
+        once=info.context.once(field, {"id": order_id, **arguments}),
     )
+
+
+def _order_id(given: strawberry.ID) -> str:
+    """The one way to write an order's id: locks, waits and idempotency keys go by it."""
+    return str(uuid_or(str(given), commands.not_found()))
 
 
 async def _settled(info: Info, order_id: str, ready: Any) -> OrderNode:
@@ -240,7 +260,9 @@ async def _placing(info: Info, wanted: CreateOrderInput) -> Command:
     if wanted.delivery_speed not in settings.shipping_rates:
         offered = ", ".join(settings.shipping_rates)
         raise Refusal(Code.BAD_INPUT, f"deliverySpeed is one of: {offered}")
-    skus = await store.skus_by_id(service.db, [item.sku for item in wanted.items[: commands.MAX_LINES]])
+    skus = await store.skus_by_id(
+        service.db, [_text("sku", item.sku) for item in wanted.items[: commands.MAX_LINES]]
+    )
     lines = commands.priced([(item.sku, item.quantity) for item in wanted.items], skus, settings.currency)
     customer = _customer(info.context.principal, wanted.contact or ContactInput(), wanted.shipping_address)
     placing = Placing(

@@ -131,7 +131,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
     OrderStatus.CANCELLED: {
         Command.CANCEL: _REPEAT,
         Command.MARK_DELIVERED: Refuse("it is cancelled"),
-        Command.REFUND: Refuse("it is cancelled: its refund runs by itself"),
+        Command.REFUND: _REFUND,
         Happened.PAYMENT_CAPTURED: _REFUND,
         Happened.PAYMENT_FAILED: _ENDED,
         Happened.EXPIRED: _ENDED,
@@ -157,7 +157,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
     OrderStatus.REFUNDED: {
         Command.CANCEL: Refuse("it has been refunded"),
         Command.MARK_DELIVERED: Refuse("it has been refunded"),
-        Command.REFUND: Refuse("it has been refunded"),
+        Command.REFUND: _REFUND,
         Happened.PAYMENT_CAPTURED: _REPEAT,
         Happened.PAYMENT_FAILED: _ENDED,
         Happened.EXPIRED: _ENDED,

@@ -55,6 +55,7 @@ orders = Table(
     Column("created_at", _TIME, nullable=False),
     Column("updated_at", _TIME, nullable=False),
     Column("payment_intent_id", Text),
+    Column("payment_processing", Boolean, nullable=False),
     Column("tracking", Text),
     Column("tracking_url", Text),
     Column("shipping_carrier", Text),

@@ -19,6 +19,7 @@ from shared.contracts.payments import (
     PaymentFact,
     PaymentFailed,
     PaymentFeeRecorded,
+    PaymentProcessing,
     PaymentReady,
 )
 
@@ -239,6 +240,8 @@ def _told(before: Payment, after: Payment, intent: Intent, at: datetime) -> tupl
     if intent.news is News.DECLINED and after.is_payable:
         facts.append(PaymentFailed(**about, code=intent.code or "unknown", failed_at=at))
     if after.status is not before.status:
+        if after.status is PaymentState.PROCESSING:
+            facts.append(PaymentProcessing(**about, payment_intent_id=after.payment_intent_id or "", since=at))
         if after.status is PaymentState.CAPTURED:
             facts.append(_captured(after, at))
         if after.status is PaymentState.CANCELLED:

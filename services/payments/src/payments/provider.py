@@ -1,20 +1,22 @@
 """Stripe, by its own SDK on the SDK's cheap paths. Nothing else here knows Stripe's words.
 
 A method answers what is definitely so, a refusal included, and raises when the outcome is unknown: time-outs, lost
-connections, 409, 429, 5xx, and whatever is wrong with our key. The plumbing then calls again with the same idempotency key;
-`in_doubt` says that Stripe may have forgotten the key, so that what an earlier call did is looked up first.
+connections, 409, 429, 5xx, and whatever is wrong with our key. The plumbing then calls again: what an earlier call did is
+looked up first, and only what is not there is asked for again, under the keys that `attempts` allows.
 Sources: docs.stripe.com/api/idempotent_requests, /api/errors, /api/payment_intents/object, /api/refunds/object.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import structlog
 from aiohttp import ClientTimeout
 from pydantic import SecretStr
-from stripe import AIOHTTPClient, CardError, InvalidRequestError, StripeClient
+from stripe import AIOHTTPClient, CardError, InvalidRequestError, StripeClient, StripeError
 
+from payments.attempts import Attempt
 from payments.domain import Fee, Intent, News
 from payments.refunds import ProviderRefund, RefundNews
 
@@ -24,6 +26,11 @@ TIMEOUT_SECONDS = 20
 """For one call, connecting included; well below the worker's lease."""
 PAGE = 100
 """The most that one page of a Stripe list holds."""
+PAGES = 3
+"""How many pages of recent intents are read before Stripe's index, which runs late, is asked."""
+SKEW = timedelta(minutes=5)
+"""How far Stripe's clock may differ from ours."""
+SERVER_ERROR = 500
 
 _INTENT_NEWS = {
     "processing": News.PROCESSING,
@@ -36,6 +43,11 @@ _REFUND_NEWS = {
     "canceled": RefundNews.FAILED,
 }
 Json = Mapping[str, Any]
+
+
+class UnsettledError(Exception):
+    """Nothing was found at Stripe, and this attempt may not ask for it (again): a later one may."""
+
 
 # The SDK logs whole bodies, client secrets among them, at DEBUG, and every request at INFO.
 logging.getLogger("stripe").setLevel(logging.WARNING)
@@ -57,16 +69,14 @@ class Stripe:
         await self._http.close_async()  # type: ignore[no-untyped-call] # the SDK leaves it untyped
 
     async def create_intent(
-        self, order_id: str, order_number: str, amount: int, currency: str, *, key: str, in_doubt: bool
+        self, order_id: str, order_number: str, amount: int, currency: str, *, attempt: Attempt
     ) -> Intent:
         """An intent over `amount` minor units, or REFUSED."""
-        if in_doubt and (known := await self._find_intent(order_id)):
-            return known
         try:
-            shown = await self._call(
-                "post",
+            shown = await self._make_once(
                 "/v1/payment_intents",
-                idempotency_key=key,
+                attempt,
+                lambda: self._find_intent(order_id, attempt),
                 amount=amount,
                 currency=currency.lower(),
                 automatic_payment_methods={"enabled": True},
@@ -96,17 +106,14 @@ class Stripe:
         payment_intent_id: str,
         amount: int,
         *,
-        key: str,
-        in_doubt: bool,
+        attempt: Attempt,
     ) -> ProviderRefund:
         """Give back `amount` minor units of what the intent captured."""
-        if in_doubt and (known := await self._find_refund(payment_intent_id, refund_id)):
-            return known
         try:
-            shown = await self._call(
-                "post",
+            shown = await self._make_once(
                 "/v1/refunds",
-                idempotency_key=key,
+                attempt,
+                lambda: self._find_refund(payment_intent_id, refund_id),
                 payment_intent=payment_intent_id,
                 amount=amount,
                 metadata={"order_id": order_id, "refund_id": refund_id},
@@ -119,18 +126,64 @@ class Stripe:
         shown = await self._call("get", f"/v1/balance_transactions/{balance_transaction}")
         return Fee(amount=shown["fee"], currency=shown["currency"].upper())
 
-    async def _find_intent(self, order_id: str) -> Intent | None:
-        found = await self._call(
-            "get", "/v1/payment_intents/search", query=f"metadata['order_id']:'{order_id}'"
-        )
-        return intent_of(found["data"][0]) if found["data"] else None
+    async def _make_once(
+        self, path: str, attempt: Attempt, find: Callable[[], Awaitable[Json | None]], **params: Any
+    ) -> Json:
+        """What `find` sees of an earlier attempt, else what is made now; `attempts` says why never twice.
 
-    async def _find_refund(self, payment_intent_id: str, refund_id: str) -> ProviderRefund | None:
-        found = await self._call("get", "/v1/refunds", payment_intent=payment_intent_id, limit=PAGE)
-        for shown in found["data"]:
-            if shown["metadata"].get("refund_id") == refund_id:
-                return refund_of(shown)
+        Raises UnsettledError when the keys are used up, and whatever `_call` raises but for a replayed 5xx.
+        """
+        if attempt.is_repeat and (known := await find()):
+            return known
+        for key in attempt.keys:
+            try:
+                return await self._call("post", path, idempotency_key=key, **params)
+            except StripeError as error:
+                if not _is_replayed_failure(error):
+                    raise
+            # The order matters: only a look that follows the replay has seen all that this key did.
+            if known := await find():
+                return known
+            log.warning("stripe replays a failure that made nothing", path=path, key=key)
+        raise UnsettledError(f"{path}: nothing found, and no key left to ask with")
+
+    async def _find_intent(self, order_id: str, attempt: Attempt) -> Json | None:
+        """Lists are exact but hold every order's intents; the index finds one among any number, a minute late or more.
+
+        An intent that is missed here all the same is left open and unpaid: only one client secret is ever handed out.
+        """
+        since = int((attempt.since - SKEW).timestamp())
+        pages = 0
+        async for page in self._pages("/v1/payment_intents", created={"gte": since}):
+            for shown in page:
+                if shown["metadata"].get("order_id") == order_id:
+                    return shown
+            pages += 1
+            if pages == PAGES:
+                break
+        else:
+            return None
+        query = f"metadata['order_id']:'{order_id}'"
+        found = await self._call("get", "/v1/payment_intents/search", query=query)
+        return found["data"][0] if found["data"] else None
+
+    async def _find_refund(self, payment_intent_id: str, refund_id: str) -> Json | None:
+        """Exact: every refund of the intent is looked at."""
+        async for page in self._pages("/v1/refunds", payment_intent=payment_intent_id):
+            for shown in page:
+                if shown["metadata"].get("refund_id") == refund_id:
+                    return shown
         return None
+
+    async def _pages(self, path: str, **params: Any) -> AsyncIterator[list[Json]]:
+        """A list, newest first, to its end."""
+        more = True
+        while more:
+            listed = await self._call("get", path, limit=PAGE, **params)
+            yield listed["data"]
+            more = listed["has_more"]
+            if more:
+                params["starting_after"] = listed["data"][-1]["id"]
 
     async def _call(self, method: str, path: str, **params: Any) -> Json:
         """Raises StripeError, and aiohttp's ClientError or TimeoutError for an answer that broke off."""
@@ -171,6 +224,12 @@ def refund_of(shown: Json) -> ProviderRefund:
     news = _REFUND_NEWS.get(shown["status"], RefundNews.PENDING)
     code = (shown.get("failure_reason") or shown["status"]) if news is RefundNews.FAILED else None
     return ProviderRefund(shown["id"], news, code)
+
+
+def _is_replayed_failure(error: StripeError) -> bool:
+    """The answer is a saved 5xx: the request that caused it has ended, and asking again under its key is in vain."""
+    replayed = (error.headers or {}).get("Idempotent-Replayed") == "true"
+    return replayed and (error.http_status or 0) >= SERVER_ERROR
 
 
 def _code(refusal: CardError | InvalidRequestError) -> str:

@@ -135,5 +135,5 @@ def _told(payment: Payment, refund: Refund, at: datetime) -> tuple[PaymentFact, 
     if refund.status is RefundState.SUCCEEDED:
         return (PaymentRefunded(**about, refunded_at=at),)
     if refund.status is RefundState.FAILED:
-        return (PaymentRefundFailed(**about, reason=refund.failure_code or "unknown"),)
+        return (PaymentRefundFailed(**about, reason=refund.failure_code or "unknown", failed_at=at),)
     return ()

@@ -52,8 +52,8 @@ class Payment:
     currency: str
     captured_amount: float
     refunded_amount: float
-    fee: float | None = strawberry.field(description="What the provider kept, in feeCurrency.")
-    fee_currency: str | None
+    fee: float | None = strawberry.field(description="What the provider kept, in feeCurrency; for staff only.")
+    fee_currency: str | None = strawberry.field(description="For staff only.")
     client_secret: str | None = strawberry.field(
         description="What the shopper pays with; there while the payment can be made, for who may make it."
     )
@@ -72,7 +72,10 @@ class Payment:
 
     @classmethod
     def of(cls, payment: domain.Payment, principal: Principal) -> Self:
-        fee_currency = payment.fee_currency
+        # What we pay the provider is nobody's business but ours.
+        fee, fee_currency = (
+            (payment.fee, payment.fee_currency) if principal.role is Role.STAFF else (None, None)
+        )
         return cls(
             id=strawberry.ID(str(payment.order_id)),
             status=payment.status,
@@ -81,7 +84,7 @@ class Payment:
             currency=payment.currency,
             captured_amount=to_major(payment.captured_amount, payment.currency),
             refunded_amount=to_major(payment.refunded_amount, payment.currency),
-            fee=to_major(payment.fee, fee_currency) if payment.fee is not None and fee_currency else None,
+            fee=to_major(fee, fee_currency) if fee is not None and fee_currency else None,
             fee_currency=fee_currency,
             client_secret=payment.client_secret if _may_pay(payment, principal) else None,
             payment_intent_id=payment.payment_intent_id,

@@ -1,9 +1,10 @@
 """Work with the provider: calls that are owed to it, and what it told by webhook. Both end in the same `record_*` functions."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID
 
 from payments import domain, refunds
+from payments.attempts import Attempt
 from payments.domain import CANCEL_INTENT, CREATE_INTENT, FETCH_FEE, Fee, Intent, News
 from payments.handlers import settle
 from payments.provider import Stripe
@@ -15,8 +16,6 @@ from shared.tx import Tx
 INTENT_SEEN = "stripe.intent_seen"
 REFUND_SEEN = "stripe.refund_seen"
 NOT_OURS = "stripe.not_ours"
-KEYS_KEPT = timedelta(hours=23)
-"""Stripe may forget an idempotency key after 24 hours; a call that may have been made before is looked up first then."""
 
 
 def record_intent(order_id: str, intent: Intent, at: datetime, tx: Tx) -> None:
@@ -56,13 +55,13 @@ def jobs_for(provider: Stripe) -> Jobs:
 
 def _register_calls(jobs: Jobs, provider: Stripe) -> None:
     async def create_intent(job: Job) -> Intent:
-        return await provider.create_intent(job.key, **job.payload, key=str(job.id), in_doubt=_in_doubt(job))
+        return await provider.create_intent(job.key, **job.payload, attempt=_attempt(job))
 
     async def cancel_intent(job: Job) -> Intent:
         return await provider.cancel_intent(**job.payload, key=str(job.id))
 
     async def refund(job: Job) -> ProviderRefund:
-        return await provider.refund(job.key, **job.payload, key=str(job.id), in_doubt=_in_doubt(job))
+        return await provider.refund(job.key, **job.payload, attempt=_attempt(job))
 
     async def fetch_fee(job: Job) -> Fee:
         return await provider.fetch_fee(**job.payload)
@@ -82,8 +81,8 @@ def _register_calls(jobs: Jobs, provider: Stripe) -> None:
     jobs.call(FETCH_FEE, fetch_fee, on_fee, PAYMENTS)
 
 
-def _in_doubt(job: Job) -> bool:
-    return job.attempts > 1 and datetime.now(UTC) - job.created_at > KEYS_KEPT
+def _attempt(job: Job) -> Attempt:
+    return Attempt.of(job, datetime.now(UTC))
 
 
 def _at(job: Job) -> datetime:

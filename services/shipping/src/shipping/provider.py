@@ -2,10 +2,15 @@
 
 Rates and labels go to Shippo's endpoints by async HTTP. The official SDK (sync, 27 ms of CPU a call, no timeout of its own)
 serves the rare refund, in a thread, over a session that has timeouts. Source: docs.goshippo.com, API version 2018-02-08.
+
+A refusal's reason travels far (Kafka, Slack, the shopper's screen), and Shippo's sentences may repeat a name or a street. So
+it is put together from field names and codes alone; the sentences stay at Shippo.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from http import HTTPStatus
@@ -27,6 +32,37 @@ _UNDECIDED = frozenset({401, 403, 408, 409, 425, 429})
 """Refused without being judged (wrong key, too many calls): worth another attempt, like a 5xx."""
 _LIVE = frozenset({"SUCCESS", "QUEUED", "WAITING"})
 _GIVEN_BACK = frozenset({"REFUNDED", "REFUNDPENDING"})
+_FIELDS = frozenset(
+    {
+        *(
+            "address_from",
+            "address_to",
+            "name",
+            "street1",
+            "street2",
+            "city",
+            "state",
+            "zip",
+            "country",
+            "phone",
+        ),
+        *(
+            "parcels",
+            "length",
+            "width",
+            "height",
+            "distance_unit",
+            "weight",
+            "mass_unit",
+            "metadata",
+            "async",
+        ),
+        *("rate", "label_file_type", "carrier", "tracking_number"),
+    }
+)
+"""What we send. No other key of a refusal is repeated."""
+_CODE = re.compile(r"[A-Za-z][A-Za-z0-9_ .-]{0,59}")
+_NAMED = 10
 
 Json = dict[str, Any]
 
@@ -126,7 +162,7 @@ class Shippo:
         if response.status in _UNDECIDED or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Unknown(f"Shippo answered {response.status} to POST {path}")
         if response.status >= HTTPStatus.BAD_REQUEST:
-            return Refused((await response.text())[:500])
+            return Refused(_refusal(response.status, await response.text()))
         answer: Json = await response.json()
         return answer
 
@@ -147,7 +183,7 @@ def label_of(transactions: Sequence[Json]) -> Label | Refused:
         (t for t in transactions if t["status"] in _LIVE), key=lambda t: (t["object_created"], t["object_id"])
     )
     if not live:
-        return Refused(_messages(transactions[0]) or f"Shippo says {transactions[0]['status']}")
+        return Refused(f"Shippo says {transactions[0]['status']}{_said(transactions[0])}")
     kept = next((t for t in live if t["status"] == "SUCCESS"), None)
     if kept is None:
         raise Unknown(f"transaction {live[0]['object_id']} is {live[0]['status']}")
@@ -190,12 +226,41 @@ def _no_rate(shipment: Json, service: str | None) -> str:
     offered = ", ".join(rate["servicelevel"]["token"] for rate in shipment.get("rates") or ())
     if service is not None and offered:
         return f"No rate of service {service!r}; offered are {offered}"
-    return _messages(shipment) or "No carrier offers a rate"
+    return f"No carrier offers a rate{_said(shipment)}"
 
 
-def _messages(answer: Json) -> str:
-    texts = dict.fromkeys(str(message.get("text", "")) for message in answer.get("messages") or ())
-    return " ".join(filter(None, texts))[:500]
+def _said(answer: Json) -> str:
+    """Who said something about it, and its code: ` (UPS 111286, USPS)`. What was said may repeat the address."""
+    named = (
+        " ".join(str(message.get(part) or "") for part in ("source", "code")).strip()
+        for message in answer.get("messages") or ()
+    )
+    said = sorted({name for name in named if _CODE.fullmatch(name)})
+    return f" ({', '.join(said[:_NAMED])})" if said else ""
+
+
+def _refusal(status: int, body: str) -> str:
+    """The fields that Shippo objects to, without their values and without its words."""
+    try:
+        wrong = list(dict.fromkeys(_wrong_fields(json.loads(body))))[:_NAMED]
+    except ValueError:
+        wrong = []
+    if not wrong:
+        return f"Shippo refused with {status}"
+    return f"Shippo refused: {', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} missing or wrong"
+
+
+def _wrong_fields(answer: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """`{"address_to": [{"name": ["..."]}]}` gives `address_to.name`."""
+    match answer:
+        case dict():
+            for name, inner in answer.items():
+                yield from _wrong_fields(inner, (*path, name) if name in _FIELDS else path)
+        case list():
+            for inner in answer:
+                yield from _wrong_fields(inner, path)
+        case _ if path:
+            yield ".".join(path)
 
 
 def _minor(amount: str, currency: str) -> int:

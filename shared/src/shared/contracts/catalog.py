@@ -7,7 +7,7 @@ from pydantic import StringConstraints
 from shared.contracts.envelope import Fact
 from shared.contracts.money import Currency, Minor
 
-SkuId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+SkuId = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class SkuListed(Fact):

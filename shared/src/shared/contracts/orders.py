@@ -88,12 +88,16 @@ class OrderPaid(OrderFact):
 
 
 class OrderPaymentFailed(OrderFact):
-    """A payment was declined; the shopper may try again. `code` is the provider's decline code."""
+    """A payment was declined; the shopper may try again unless `final`. `code` is the provider's decline code.
+
+    `final`: the provider takes no payment for this order at all, so there is nothing to try again.
+    """
 
     type: ClassVar[str] = "order.payment_failed"
 
     failed_at: datetime
     code: str
+    final: bool = False
 
 
 class OrderRefundRequested(OrderFact):

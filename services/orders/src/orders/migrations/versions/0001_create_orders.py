@@ -88,6 +88,7 @@ def _create_orders() -> None:
         money("flat_rate_charged", nullable=True),
         money("actual_shipping_cost", nullable=True),
         sa.Column("used_flat_rate", sa.Boolean, nullable=False),
+        sa.Column("payment_processing", sa.Boolean, nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("updated_at", _TIME, nullable=False),
         *(

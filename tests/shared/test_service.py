@@ -1,0 +1,145 @@
+"""The process around a service: it answers while it waits for others, stops while it waits, and closes what it opened."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+import uvicorn
+from pyreqwest.client import Client, ClientBuilder
+
+from ordermesh.infrastructure import Infrastructure
+from shared.handlers import Handlers
+from shared.service import Service
+from shared.settings import ServiceSettings
+from shared.testing import free_socket, serving, url_of
+
+
+class Closed:
+    """A provider's client that tells whether it was closed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def close(self) -> None:
+        self.count += 1
+
+
+async def failing() -> None:
+    raise ValueError("no reason at all")
+
+
+def a_service(infrastructure: Infrastructure, url: str, closing: Any, **settings: Any) -> Service:
+    known = {
+        "kafka_url": infrastructure.kafka_url,
+        "kafka_idempotence": infrastructure.kafka_idempotence,
+        "kafka_fetch_max_wait_ms": infrastructure.kafka_fetch_max_wait_ms,
+        **settings,
+    }
+    return Service(
+        "orders", ServiceSettings(database_url=url, **known), handlers=Handlers("orders"), closing=closing
+    )
+
+
+@pytest.fixture
+async def database_url(fresh_databases: Any) -> str:
+    return str((await fresh_databases("orders"))["orders"])
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    async with ClientBuilder().build() as made:
+        yield made
+
+
+@pytest.fixture
+def nobody() -> str:
+    """An address where nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"127.0.0.1:{taken.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def started_process(service: Service) -> AsyncIterator[tuple[str, uvicorn.Server]]:
+    """As `serving`, but it does not wait for the service to be usable."""
+    sock = free_socket()
+    server = uvicorn.Server(uvicorn.Config(service, lifespan="on", ws="none", log_config=None))
+    task = asyncio.create_task(server._serve(sockets=[sock]))
+    async with asyncio.timeout(20):
+        while not server.started:
+            await asyncio.sleep(0.01)
+    yield url_of(sock), server
+    server.should_exit = True
+    async with asyncio.timeout(20):
+        await task
+    sock.close()
+
+
+async def ask(client: Client, url: str) -> tuple[int, Any]:
+    response = await client.get(url).build().send()
+    return response.status, orjson.loads(bytes(await response.bytes()))
+
+
+@pytest.mark.parametrize("away", ["database", "broker"])
+async def test_a_service_that_waits_is_alive_not_ready_refuses_work_and_stops_when_told(
+    infrastructure: Infrastructure, database_url: str, client: Client, nobody: str, away: str
+) -> None:
+    closed = Closed()
+    if away == "database":
+        service = a_service(infrastructure, f"postgresql://u:p@{nobody}/orders", [closed.close])
+    else:
+        service = a_service(infrastructure, database_url, [closed.close], kafka_url=nobody)
+    async with started_process(service) as (url, _):
+        assert await ask(client, f"{url}/health/live") == (200, {"live": True})
+        async with asyncio.timeout(20):
+            while (await ask(client, f"{url}/health/ready"))[1]["problems"] != {
+                "starting": f"waiting for {away}"
+            }:
+                await asyncio.sleep(0.01)
+        assert (await ask(client, f"{url}/health/ready"))[0] == 503
+        for path in ("/graphql", "/webhooks/stripe"):
+            status, answer = await ask(client, f"{url}{path}")
+            assert (status, answer["errors"][0]["extensions"]) == (503, {"code": "SERVICE_UNAVAILABLE"})
+    assert closed.count == 1
+    assert not service.started.is_set()
+
+
+async def test_a_background_task_that_dies_shows_in_readiness_and_keeps_nothing_from_being_closed(
+    infrastructure: Infrastructure, database_url: str, client: Client
+) -> None:
+    closed = Closed()
+    service = a_service(infrastructure, database_url, [failing, closed.close])
+    async with serving(service, free_socket()) as url:
+        assert await ask(client, f"{url}/health/ready") == (
+            200,
+            {"service": "orders", "ready": True, "problems": {}},
+        )
+        service._run("relay", failing())
+        async with asyncio.timeout(20):
+            while not (answer := await ask(client, f"{url}/health/ready"))[1]["problems"]:
+                await asyncio.sleep(0.01)
+        assert answer == (
+            503,
+            {"service": "orders", "ready": False, "problems": {"tasks": "not running: relay"}},
+        )
+    assert closed.count == 1
+    with pytest.raises(Exception, match="pool is clos"):
+        async with service.db.connection():
+            pass
+
+
+async def test_a_start_that_cannot_succeed_is_not_alive(
+    infrastructure: Infrastructure, client: Client
+) -> None:
+    service = a_service(infrastructure, "postgresql://u:p@127.0.0.1:port/orders", [])
+    async with started_process(service) as (url, _):
+        async with asyncio.timeout(20):
+            while (await ask(client, f"{url}/health/live"))[0] != 503:
+                await asyncio.sleep(0.01)
+        assert (await ask(client, f"{url}/health/ready"))[0] == 503
+    with pytest.raises(RuntimeError, match="did not start"):
+        async with serving(a_service(infrastructure, "postgresql://u:p@127.0.0.1:port/o", []), free_socket()):
+            pass
