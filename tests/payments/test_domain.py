@@ -148,9 +148,7 @@ class TestLearn:
     def test_an_attempt_that_takes_its_time_is_said_once(self, state: PaymentState) -> None:
         first = domain.learn(a_payment(state), an_intent(News.PROCESSING), NOW)
         second = domain.learn(first.payment, an_intent(News.PROCESSING), NOW + timedelta(seconds=5))
-        said = [
-            fact.since for fact in (*first.facts, *second.facts) if isinstance(fact, PaymentProcessing)
-        ]
+        said = [fact.since for fact in (*first.facts, *second.facts) if isinstance(fact, PaymentProcessing)]
         assert said == ([NOW] if state in {PaymentState.REQUESTED, PaymentState.READY} else [])
 
     def test_a_late_decline_does_not_hide_the_attempt_that_runs(self) -> None:

@@ -9,7 +9,13 @@ from uuid import uuid4
 import pytest
 
 from payments.domain import PaymentState
-from shared.contracts.payments import PaymentCaptured, PaymentFailed, PaymentFeeRecorded, PaymentProcessing, PaymentReady
+from shared.contracts.payments import (
+    PaymentCaptured,
+    PaymentFailed,
+    PaymentFeeRecorded,
+    PaymentProcessing,
+    PaymentReady,
+)
 
 if TYPE_CHECKING:
     from support.payments import House

@@ -161,10 +161,13 @@ async def test_a_producer_that_failed_for_good_is_replaced(
         await execute(db, "test", say(account, 0, 0), (ACCOUNTS, [str(account)]), correlation_id="t")
         async with running(Relay(db, bus.publish)):
             await drained(db)
-        await bus._producer._current.stop()
+        broken = bus._producer._current
+        assert broken is not None
+        await broken.stop()
         await execute(db, "test", say(account, 0, 1), (ACCOUNTS, [str(account)]), correlation_id="t")
         async with running(Relay(db, bus.publish)):
             await drained(db)
+        assert bus._producer._current is not broken
     heard = await consume(infrastructure.kafka_url, {str(account)}, 2)
     assert heard[str(account)] == [1, 2]
 

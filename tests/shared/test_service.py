@@ -132,14 +132,14 @@ async def test_a_background_task_that_dies_shows_in_readiness_and_keeps_nothing_
 
 
 async def test_a_start_that_cannot_succeed_is_not_alive(
-    infrastructure: Infrastructure, client: Client
+    infrastructure: Infrastructure, database_url: str, client: Client
 ) -> None:
-    service = a_service(infrastructure, "postgresql://u:p@127.0.0.1:port/orders", [])
-    async with started_process(service) as (url, _):
+    elsewhere = f"{database_url.rpartition('/')[0]}/nowhere"
+    async with started_process(a_service(infrastructure, elsewhere, [])) as (url, _):
         async with asyncio.timeout(20):
             while (await ask(client, f"{url}/health/live"))[0] != 503:
                 await asyncio.sleep(0.01)
         assert (await ask(client, f"{url}/health/ready"))[0] == 503
     with pytest.raises(RuntimeError, match="did not start"):
-        async with serving(a_service(infrastructure, "postgresql://u:p@127.0.0.1:port/o", []), free_socket()):
+        async with serving(a_service(infrastructure, elsewhere, []), free_socket()):
             pass

@@ -181,10 +181,7 @@ class _Producer:
             async with asyncio.timeout(SEND_SECONDS):
                 producer = await self._working()
                 acknowledgements = [await _send(producer, message) for message in messages]
-                results = await asyncio.gather(*acknowledgements, return_exceptions=True)
-            for result in results:
-                if isinstance(result, BaseException):
-                    raise result
+                await _all_acknowledged(acknowledgements)
         except Exception:
             self._failed = True
             raise
@@ -216,7 +213,17 @@ class _Producer:
 
 async def _send(producer: AIOKafkaProducer, message: Outgoing) -> "asyncio.Future[Any]":
     headers = [(name, value.encode()) for name, value in message.headers.items()]
-    return await producer.send(message.topic, message.body, key=message.key.encode(), headers=headers)
+    acknowledgement: asyncio.Future[Any] = await producer.send(
+        message.topic, message.body, key=message.key.encode(), headers=headers
+    )
+    return acknowledgement
+
+
+async def _all_acknowledged(acknowledgements: "Sequence[asyncio.Future[Any]]") -> None:
+    """Every one has ended when this raises the first error."""
+    for result in await asyncio.gather(*acknowledgements, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
 
 
 async def _discard(producer: AIOKafkaProducer) -> None:

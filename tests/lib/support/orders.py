@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -30,6 +31,9 @@ OTHER = Principal(Role.SHOPPER, "test|bob", "test", "bob", customer_id_of("test"
 STAFF = Principal(Role.STAFF, "test|eve", "test", "eve")
 
 
+_number = count(1)
+
+
 def later(seconds: int) -> Act:
     return Act(NOW + timedelta(seconds=seconds), "test", "because")
 
@@ -44,7 +48,7 @@ def an_order(*lines: Line, **changes: Any) -> Order:
     order = Order(
         id=changes.pop("id", None) or uuid4(),
         version=1,
-        order_number="ORD-20261122-00001",
+        order_number=f"ORD-20261122-{next(_number):05d}",
         customer_id=CUSTOMER,
         partner_id=None,
         status=OrderStatus.PENDING,

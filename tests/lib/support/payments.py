@@ -47,7 +47,7 @@ from shared.settings import Issuer
 T = TypeVar("T")
 API_KEY, WEBHOOK_SECRET = "sk_test_canary", "whsec_canary"
 STAFF = Principal(Role.STAFF, "test|eve")
-PATIENCE = 8
+PATIENCE = 20
 """Seconds after which a test gives up; pytest's own limit would leave the loop in pieces."""
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 
@@ -230,6 +230,7 @@ class House:
     async def another(self, **settings: Any) -> AsyncIterator[str]:
         """The URL of a second instance, with other settings, that only answers HTTP."""
         service = build(settings_of(self.box.url, self.issuer, self.service.db.url, **settings))
+        service.started.set()
         with socket.create_server(("127.0.0.1", 0)) as listener:
             async with serving(service, listener):
                 yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -317,6 +318,7 @@ async def serving(app: Any, listener: socket.socket) -> AsyncIterator[None]:
 async def opened(service: Payments) -> AsyncIterator[None]:
     """The service without its broker: database and worker."""
     await service.db.open()
+    service.started.set()
     work = asyncio.create_task(service.worker.run())
     try:
         yield

@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     token = _add(commands, "token", _token, "print a token of the running stack's development issuer")
     token.add_argument("--role", required=True, choices=tokens.ROLES)
     token.add_argument("--subject", help="whose token it is (default: demo-<role>)")
-    token.add_argument("--scope", help='finer rights of staff, as in "support fulfilment finance"')
+    token.add_argument("--scope", help='scopes to put into the token, as in "support fulfilment finance"')
     token.add_argument("--ttl", type=int, help="how long it is valid (seconds)")
     shown = _add(commands, "schema", _schema, "print the composed API schema; nothing needs to run")
     shown.add_argument("graph", choices=["storefront"])

@@ -1,5 +1,6 @@
 """Where payments is put together."""
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -11,6 +12,8 @@ from payments.schema import schema
 from payments.settings import Settings
 from payments.worker import jobs_for
 from shared.service import Service
+
+log = structlog.get_logger(__name__)
 
 
 class Payments(Service):
@@ -29,6 +32,11 @@ class Payments(Service):
             routes=[endpoint] if self._secrets else [],
             closing=[stripe.close],
         )
+
+    async def start(self) -> None:
+        if not self._secrets:
+            log.warning("STRIPE_WEBHOOK_SECRET is empty: captures will not be heard")
+        await super().start()
 
     async def _receive(self, request: Request) -> Response:
         return await webhooks.receive(request, self.db, self._secrets)
