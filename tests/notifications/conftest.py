@@ -138,6 +138,7 @@ def opened(fresh_databases: Callable[..., Awaitable[dict[str, str]]]) -> Opened:
         database_url = (await fresh_databases("notifications"))["notifications"]
         service = build(settings_for(box, database_url, **changes))
         await service.db.open()
+        service.started.set()
         running = House(service)
         try:
             yield running

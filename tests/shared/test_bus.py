@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaProducer
 from ordermesh.infrastructure import Infrastructure
 from shared.bus import Bus
 from shared.contracts.payments import PaymentFeeRecorded
+from shared.contracts.topics import PAYMENT_EVENTS
 from shared.db import Database
 from shared.handlers import Handlers
 from shared.inbox import Inbox, Record
@@ -31,7 +32,7 @@ async def listening(
         kafka_fetch_max_wait_ms=20,
     )
     bus = Bus(settings)
-    bus.listen(db, inbox, "orders", group=consumer)
+    bus.listen(db, inbox, "orders", topics=[PAYMENT_EVENTS], group=consumer)
     await bus.start()
     try:
         yield bus

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from shared import worker as worker_module
 from shared.commands import execute
@@ -228,12 +229,14 @@ async def test_a_fault_that_nobody_foresaw_does_not_end_the_worker(db: Database)
 
     async with db.connection() as conn:
         await conn.execute("ALTER TABLE jobs RENAME TO hidden")
-    async with working(db, paying(make)):
-        await asyncio.sleep(0)
-        async with db.connection() as conn:
-            await conn.execute("ALTER TABLE hidden RENAME TO jobs")
-        await request(db, account)
-        await until_done(db, 1)
+    with capture_logs() as lines:
+        async with working(db, paying(make)), asyncio.timeout(30):
+            while not any(line["event"] == "a round of jobs failed" for line in lines):
+                await asyncio.sleep(0.02)
+            async with db.connection() as conn:
+                await conn.execute("ALTER TABLE hidden RENAME TO jobs")
+            await request(db, account)
+            await until_done(db, 1)
     assert await balances(db, [account]) == {account: 1}
 
 

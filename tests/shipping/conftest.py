@@ -66,6 +66,7 @@ async def shop(
     settings = await settings_for()
     service = build(settings)
     await service.db.open()
+    service.started.set()
     worker = asyncio.create_task(service.worker.run())
     server = HttpServer(
         uvicorn.Config(service, port=0, lifespan="off", ws="none", log_config=None, access_log=False)
@@ -94,6 +95,7 @@ async def dock(
     settings = await settings_for()
     service = build(settings)
     await service.db.open()
+    service.started.set()
     yield Shop(service, settings, box, faults, http, "")
     await service._closing[0]()
     await service.authenticator.close()

@@ -225,6 +225,7 @@ async def test_a_body_that_is_too_large_is_not_read_to_its_end(shop: Shop) -> No
 @asynccontextmanager
 async def serving(service: Shipping) -> AsyncIterator[Any]:
     """The service's ASGI app, asked without a socket."""
+    service.started.set()
 
     async def ask(body: bytes, header: str) -> int:
         sent: list[Any] = []
@@ -272,6 +273,7 @@ async def test_a_live_account_ignores_test_events(settings_for: Any, shop: Shop)
     stranger = a_shipment(ShipmentStatus.LABELLED, LabelStage.BOUGHT)
     service = Shipping(settings)
     await service.db.open()
+    service.started.set()
     async with serving(service) as ask:
         for test in (b"true", b"false"):
             body = a_track(stranger, "TRANSIT").replace(b'"test":true', b'"test":' + test)

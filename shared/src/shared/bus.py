@@ -58,13 +58,15 @@ class Bus:
         self._resuming: set[asyncio.Task[None]] = set()
         self.stopped_because: str | None = None
 
-    def listen(self, db: Database, inbox: Inbox, consumer: str, *, group: str = "") -> None:
-        """Hear every topic that names this consumer, in batches; nothing is acknowledged before it is committed.
+    def listen(
+        self, db: Database, inbox: Inbox, consumer: str, *, topics: Sequence[Topic] = TOPICS, group: str = ""
+    ) -> None:
+        """Hear those topics that name this consumer, in batches; nothing is acknowledged before it is committed.
 
         Each topic has a consumer and a group of its own (`<group>.<topic>`, the group by default the consumer's name): what
         stops or floods one of them does not touch the others.
         """
-        for topic in TOPICS:
+        for topic in topics:
             if consumer in topic.consumers:
                 self._subscribe(db, inbox, topic.name, f"{group or consumer}.{topic.name}")
 
@@ -93,8 +95,7 @@ class Bus:
 
     async def stop_listening(self) -> None:
         """Take no new batch and finish the one in hand; publishing goes on."""
-        for subscriber in self._broker.subscribers:
-            await subscriber.stop()
+        await asyncio.gather(*(subscriber.stop() for subscriber in self._broker.subscribers))
 
     async def stop(self) -> None:
         for task in list(self._resuming):

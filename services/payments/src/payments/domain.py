@@ -241,7 +241,9 @@ def _told(before: Payment, after: Payment, intent: Intent, at: datetime) -> tupl
         facts.append(PaymentFailed(**about, code=intent.code or "unknown", failed_at=at))
     if after.status is not before.status:
         if after.status is PaymentState.PROCESSING:
-            facts.append(PaymentProcessing(**about, payment_intent_id=after.payment_intent_id or "", since=at))
+            facts.append(
+                PaymentProcessing(**about, payment_intent_id=after.payment_intent_id or "", since=at)
+            )
         if after.status is PaymentState.CAPTURED:
             facts.append(_captured(after, at))
         if after.status is PaymentState.CANCELLED:

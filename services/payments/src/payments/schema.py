@@ -52,7 +52,9 @@ class Payment:
     currency: str
     captured_amount: float
     refunded_amount: float
-    fee: float | None = strawberry.field(description="What the provider kept, in feeCurrency; for staff only.")
+    fee: float | None = strawberry.field(
+        description="What the provider kept, in feeCurrency; for staff only."
+    )
     fee_currency: str | None = strawberry.field(description="For staff only.")
     client_secret: str | None = strawberry.field(
         description="What the shopper pays with; there while the payment can be made, for who may make it."
