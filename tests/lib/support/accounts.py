@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from shared.contracts.envelope import Envelope, Fact
 from shared.contracts.payments import PaymentFeeRecorded
+from shared.contracts.topics import topic_of
 from shared.db import Database
 from shared.handlers import Handlers
 from shared.inbox import Record
@@ -68,13 +69,20 @@ def credit(account: UUID, charge: str, amount: int = 1) -> PaymentFeeRecorded:
 _offset = iter(range(10**9))
 
 
-def record(fact: Fact, event_id: UUID | None = None, topic: str = "payment-events") -> Record:
+def record(fact: Fact, event_id: UUID | None = None, topic: str = "") -> Record:
     """The fact as a broker would deliver it."""
     envelope = Envelope(
         event_id or uuid4(), fact.type, fact.version, "payments", fact.key, datetime.now(UTC), "test", ""
     )
     headers = tuple((name, value.encode()) for name, value in envelope.headers().items())
-    return Record(topic, 0, next(_offset), fact.key.encode(), fact.model_dump_json().encode(), headers)
+    return Record(
+        topic or topic_of(type(fact)).name,
+        0,
+        next(_offset),
+        fact.key.encode(),
+        fact.model_dump_json().encode(),
+        headers,
+    )
 
 
 async def open_accounts(db: Database, count: int) -> list[UUID]:
