@@ -41,7 +41,6 @@ class Stage(StrEnum):
     FAILED = "FAILED"
 
 
-_RANK = {stage: rank for rank, stage in enumerate(Stage)}
 _OUT = frozenset({Stage.DISPATCHED, Stage.DELIVERED, Stage.RETURNED})
 
 
