@@ -1,23 +1,21 @@
-"""The only speaker to the broker: one batch consumer per service, offsets committed after the transaction, and the producer.
+"""The only speaker to the broker: one consumer per service, offsets committed after the transaction, and the producer.
 
-What the library would get wrong for us is settled here once: at-most-once acknowledgement (manual), "latest" as the first
-offset (earliest), a null or non-UTF-8 header that makes a record vanish (our parser never decodes), acks=1 (all).
+The client is librdkafka. It blocks, so it is called in a thread; what it fetches, it fetches in threads of its own. Whatever
+is heard is handled topic by topic, side by side: what stops one topic does not stop the others.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
-from aiokafka import AIOKafkaProducer, ConsumerRecord
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import IllegalStateError, KafkaError, for_code
-from faststream import AckPolicy
-from faststream.kafka import KafkaBroker
-from faststream.kafka.message import KafkaAckableMessage
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from shared import telemetry
 from shared.contracts.envelope import Envelope, Fact
@@ -30,296 +28,372 @@ from shared.settings import ServiceSettings
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
 BATCH = 200
-IDLE_MS = 20
-"""How long the library waits, and then sleeps, when there is nothing: the price is 25 wake-ups a second."""
+POLL_SECONDS = 0.25
+"""How long the consumer's thread sleeps when there is nothing; a record wakes it at once."""
+AWAY_SECONDS = 0.5
 SEND_SECONDS = 30
-STOP_SECONDS = 5
-_TOPIC_EXISTS = 36
+ANSWER_SECONDS = 5
+"""How long a broker may take to say that it is there, or to let a member go."""
 
 
 class Bus:
     """A service's connection to the broker. `publish` for its relay; `listen` before `start` for its consumer."""
 
-    UNAVAILABLE = (KafkaError, OSError)
+    UNAVAILABLE = (KafkaException, OSError)
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
-        self._broker = KafkaBroker(
-            settings.kafka_url,
-            consumer_only=True,
-            allow_auto_create_topics=False,
-            graceful_timeout=settings.graceful_timeout,
-            ack_policy=AckPolicy.MANUAL,
-            apply_types=False,
-            logger=_broker_log(),
-        )
-        self._producer = _Producer(settings)
-        self._resuming: set[asyncio.Task[None]] = set()
-        self.stopped_because: str | None = None
+        self._producer = _Producer(settings.kafka_url, idempotence=settings.kafka_idempotence)
+        self._listener: Listener | None = None
+
+    @property
+    def stopped_because(self) -> str | None:
+        """Why a topic is no longer heard; None while all are."""
+        return self._listener.stopped_because if self._listener else None
 
     def listen(
         self, db: Database, inbox: Inbox, consumer: str, *, topics: Sequence[Topic] = TOPICS, group: str = ""
     ) -> None:
-        """Hear those topics that name this consumer, in batches; nothing is acknowledged before it is committed.
-
-        Each topic has a consumer and a group of its own (`<group>.<topic>`, the group by default the consumer's name): what
-        stops or floods one of them does not touch the others.
-        """
-        for topic in topics:
-            if consumer in topic.consumers:
-                self._subscribe(db, inbox, topic.name, f"{group or consumer}.{topic.name}")
-
-    def _subscribe(self, db: Database, inbox: Inbox, topic: str, group: str) -> None:
-        subscriber = self._broker.subscriber(
-            topic,
-            group_id=group,
-            batch=True,
-            max_records=BATCH,
-            batch_timeout_ms=IDLE_MS,
-            fetch_max_wait_ms=self._settings.kafka_fetch_max_wait_ms,
-            auto_offset_reset="earliest",
-            ack_policy=AckPolicy.MANUAL,
-            parser=_parse,
-            decoder=_decode,
-        )
-
-        @subscriber
-        async def receive(message: KafkaAckableMessage) -> None:
-            await self._receive(db, inbox, message)
+        """Hear those topics that name this consumer, in batches; nothing is acknowledged before it is committed."""
+        names = [topic.name for topic in topics if consumer in topic.consumers]
+        self._listener = Listener(self._settings, db, inbox, names, group or consumer)
 
     async def start(self) -> None:
         """Raises one of UNAVAILABLE; may be tried again."""
         await self._producer.start()
-        await self._broker.start()
+        if self._listener is not None:
+            self._listener.start()
 
     async def stop_listening(self) -> None:
         """Take no new batch and finish the one in hand; publishing goes on."""
-        await asyncio.gather(*(subscriber.stop() for subscriber in self._broker.subscribers))
+        if self._listener is not None:
+            await self._listener.stop()
 
     async def stop(self) -> None:
-        for task in list(self._resuming):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        await self._broker.stop()
+        await self.stop_listening()
         await self._producer.stop()
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
         """Send all, pipelined, and return when every one is acknowledged. Raises one of UNAVAILABLE when one is not."""
         await self._producer.send(messages)
 
-    async def _receive(self, db: Database, inbox: Inbox, message: KafkaAckableMessage) -> None:
-        raw = message.raw_message
-        records = raw if isinstance(raw, tuple) else (raw,)
+
+class Listener:
+    """One member of the service's group, for all of its topics.
+
+    `stopped` says which topics are no longer heard and why: their partitions are paused, their offsets stay where they are.
+    """
+
+    def __init__(
+        self, settings: ServiceSettings, db: Database, inbox: Inbox, topics: Sequence[str], group: str
+    ) -> None:
+        self._config = {
+            **_connection(settings.kafka_url),
+            "group.id": group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": 6000,
+            "heartbeat.interval.ms": 2000,
+            "fetch.wait.max.ms": settings.kafka_fetch_max_wait_ms,
+            # What lies ready in memory: a flood on one topic is not to stand long before the others.
+            "queued.min.messages": 2 * BATCH,
+            "fetch.queue.backoff.ms": 5,
+            "on_commit": _tell_failed_commit,
+        }
+        self._db, self._inbox, self._topics = db, inbox, list(topics)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-consumer")
+        self._consumer: Consumer | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.stopped: dict[str, str] = {}
+
+    @property
+    def stopped_because(self) -> str | None:
+        return next(iter(self.stopped.values()), None)
+
+    def start(self) -> None:
+        self._stopping = False
+        self._task = asyncio.create_task(self._run(), name="consumer")
+
+    async def stop(self) -> None:
+        """The batch in hand is handled and its offset committed; a database that is away is not waited for."""
+        self._stopping = True
+        if self._task is not None:
+            task, self._task = self._task, None
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        self._consumer = await self._call(self._join)
+        done: list[TopicPartition] = []
         try:
-            await inbox.receive([_record(record) for record in records])
+            while not self._stopping:
+                messages = await self._call(self._take, done)
+                done = await self._handle(messages)
+        finally:
+            await self._call(self._leave, done)
+
+    async def _handle(self, messages: Sequence[Message]) -> list[TopicPartition]:
+        """Handle the batch, each topic's part by itself; answers the offsets that may be committed."""
+        waiting = _by_topic(messages)
+        done: list[TopicPartition] = []
+        while waiting and not self._stopping:
+            results = await asyncio.gather(*(self._receive(topic, part) for topic, part in waiting.items()))
+            handled = dict(zip(waiting, results, strict=True))
+            done += [at for topic in waiting if handled[topic] for at in _after(waiting[topic])]
+            waiting = {
+                topic: part
+                for topic, part in waiting.items()
+                if not handled[topic] and topic not in self.stopped
+            }
+            if waiting:
+                await self._until_database_is_back()
+        return done
+
+    async def _receive(self, topic: str, messages: Sequence[Message]) -> bool:
+        """True when these are handled; False when the database is away, or the topic has stopped."""
+        if topic in self.stopped:
+            await self._call(self._pause, {topic})
+            return False
+        try:
+            await self._inbox.receive([_record(message) for message in messages])
         except UNAVAILABLE as away:
-            log.warning("consumer pauses", reason=f"{type(away).__name__}: {away}")
-            await self._pause(message)
-            self._resuming.add(task := asyncio.create_task(self._resume(db, message)))
-            task.add_done_callback(self._resuming.discard)
+            log.warning("consumer pauses", topic=topic, reason=f"{type(away).__name__}: {away}")
+            return False
         except Exception as fault:  # noqa: BLE001 - whatever it is: the next batch's commit must not pass over this one
-            self.stopped_because = describe(fault)
-            log.error("consumer stopped", reason=self.stopped_because)  # noqa: TRY400 - a traceback may quote a row
-            await self._pause(message)
-        else:
-            await message.ack()
+            self.stopped[topic] = describe(fault)
+            log.error("consumer stopped", topic=topic, reason=self.stopped[topic])  # noqa: TRY400 - a traceback may quote a row
+            await self._call(self._pause, {topic})
+            telemetry.CONSUMER_PAUSED.set(1)
+            return False
+        return True
 
-    async def _pause(self, message: KafkaAckableMessage) -> None:
-        """Keep polling (the group must not lose us), fetch nothing, and stand before the batch again."""
-        consumer: Any = message.consumer
-        with suppress(
-            IllegalStateError
-        ):  # a rebalance took the partitions away: their new owner begins at the commit
-            await message.nack()
-        consumer.pause(*consumer.assignment())
+    async def _until_database_is_back(self) -> None:
+        """Keep polling (the group must not lose us), fetch nothing; the batch in hand waits."""
         telemetry.CONSUMER_PAUSED.set(1)
-
-    async def _resume(self, db: Database, message: KafkaAckableMessage) -> None:
-        consumer: Any = message.consumer
-        while True:
-            await asyncio.sleep(0.5)
-            try:
-                async with db.connection() as conn:
+        while not self._stopping:
+            await self._call(self._pause, set(self._topics))
+            await asyncio.sleep(AWAY_SECONDS)
+            with suppress(*UNAVAILABLE):
+                async with self._db.connection() as conn:
                     await conn.execute("SELECT 1")
-            except UNAVAILABLE:
-                continue
-            consumer.resume(*consumer.paused())
-            telemetry.CONSUMER_PAUSED.set(0)
-            log.info("consumer resumes")
-            return
+                break
+        await self._call(self._resume)
+        telemetry.CONSUMER_PAUSED.set(1 if self.stopped else 0)
+
+    # -- in the thread
+
+    async def _call(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _join(self) -> Consumer:
+        consumer = Consumer(self._config)
+        consumer.subscribe(self._topics)
+        return consumer
+
+    def _take(self, done: Sequence[TopicPartition]) -> list[Message]:
+        """Commit what is done, without waiting for the answer: what is not committed only comes again."""
+        if done:
+            self._working.commit(offsets=list(done), asynchronous=True)
+        first = self._working.poll(POLL_SECONDS)
+        if first is None:
+            return []
+        return [message for message in (first, *self._working.consume(BATCH - 1, 0)) if _is_record(message)]
+
+    def _pause(self, topics: set[str]) -> None:
+        """Also what a rebalance has brought meanwhile; a record that slips through is fetched again later."""
+        consumer = self._working
+        consumer.pause([part for part in consumer.assignment() if part.topic in topics])
+        slipped = consumer.poll(0)
+        if slipped is not None and _is_record(slipped):
+            consumer.seek(TopicPartition(*_place(slipped)))
+
+    def _resume(self) -> None:
+        self._working.resume([part for part in self._working.assignment() if part.topic not in self.stopped])
+
+    def _leave(self, done: Sequence[TopicPartition]) -> None:
+        with suppress(KafkaException):
+            if done:
+                self._working.commit(offsets=list(done), asynchronous=False)
+        self._working.close()
+
+    @property
+    def _working(self) -> Consumer:
+        if self._consumer is None:
+            raise RuntimeError("the consumer has not joined")
+        return self._consumer
 
 
 class _Producer:
-    """The library's producer, replaced after a failure: one that was fenced or lost its sequence fails for ever after."""
+    """The library's producer, replaced after a failure: what it could not deliver is still in the outbox."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
-        self._settings = settings
-        self._current: AIOKafkaProducer | None = None
-        self._failed = False
-        self._replacing = asyncio.Lock()
+    def __init__(self, kafka_url: str, *, idempotence: bool) -> None:
+        self._config = {
+            **_connection(kafka_url),
+            "acks": "all",
+            "enable.idempotence": idempotence,
+            "linger.ms": 0,
+            "delivery.timeout.ms": SEND_SECONDS * 1000,
+            # As every Java client does: the same key, the same partition, whoever sends.
+            "partitioner": "murmur2_random",
+        }
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-producer")
+        self._current: Producer | None = None
 
     async def start(self) -> None:
-        """Raises KafkaError, or TimeoutError after SEND_SECONDS."""
-        async with asyncio.timeout(SEND_SECONDS):
-            await self._working()
+        """Raises KafkaException when no broker answers within ANSWER_SECONDS."""
+        await self._call(lambda: self._working().list_topics(timeout=ANSWER_SECONDS))
 
     async def stop(self) -> None:
-        """What was sent is delivered, if the broker takes it within STOP_SECONDS."""
-        current, self._current = self._current, None
-        if current is None:
-            return
-        if not self._failed:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STOP_SECONDS):
-                    await current.flush()
-        await _discard(current)
+        """What was sent is delivered, if the broker takes it within ANSWER_SECONDS."""
+        await self._call(self._discard, ANSWER_SECONDS)
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
-        """Raises KafkaError, or TimeoutError after SEND_SECONDS; the next call then begins with a fresh producer."""
+        """Raises KafkaException, or TimeoutError after SEND_SECONDS; the next call then begins with a fresh producer."""
+        await self._call(self._send, messages)
+
+    async def _call(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
+
+    def _send(self, messages: Sequence[Outgoing]) -> None:
         try:
-            async with asyncio.timeout(SEND_SECONDS):
-                producer = await self._working()
-                acknowledgements = [await _send(producer, message) for message in messages]
-                await _all_acknowledged(acknowledgements)
+            self._deliver(self._working(), messages)
         except Exception:
-            self._failed = True
+            log.warning("producer is replaced")
+            self._discard()
             raise
 
-    async def _working(self) -> AIOKafkaProducer:
-        async with self._replacing:
-            if self._failed and self._current is not None:
-                log.warning("producer is replaced")
-                failed, self._current = self._current, None
-                await _discard(failed)
-            if self._current is None:
-                self._current = await self._started()
-                self._failed = False
-            return self._current
+    def _deliver(self, producer: Producer, messages: Sequence[Outgoing]) -> None:
+        failures: list[KafkaError] = []
 
-    async def _started(self) -> AIOKafkaProducer:
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._settings.kafka_url,
-            acks="all",
-            enable_idempotence=self._settings.kafka_idempotence,
-        )
-        try:
-            await producer.start()
-        except BaseException:
-            await _discard(producer)
-            raise
-        return producer
+        def report(failure: KafkaError | None, _: Message) -> None:
+            if failure is not None:
+                failures.append(failure)
 
+        for each in messages:
+            headers: list[tuple[str, str | bytes | None]] = [*each.headers.items()]
+            producer.produce(each.topic, each.body, each.key, headers=headers, on_delivery=report)
+        undelivered = producer.flush(SEND_SECONDS)
+        if failures:
+            raise KafkaException(failures[0])
+        if undelivered:
+            raise TimeoutError(f"{undelivered} events were not acknowledged within {SEND_SECONDS} s")
 
-async def _send(producer: AIOKafkaProducer, message: Outgoing) -> "asyncio.Future[Any]":
-    headers = [(name, value.encode()) for name, value in message.headers.items()]
-    acknowledgement: asyncio.Future[Any] = await producer.send(
-        message.topic, message.body, key=message.key.encode(), headers=headers
-    )
-    return acknowledgement
+    def _working(self) -> Producer:
+        if self._current is None:
+            self._current = Producer(self._config)
+        return self._current
 
-
-async def _all_acknowledged(acknowledgements: "Sequence[asyncio.Future[Any]]") -> None:
-    """Every one has ended when this raises the first error."""
-    for result in await asyncio.gather(*acknowledgements, return_exceptions=True):
-        if isinstance(result, BaseException):
-            raise result
-
-
-async def _discard(producer: AIOKafkaProducer) -> None:
-    """Close it without waiting for what it could not deliver: that is still in the outbox."""
-    await producer.client.close()
-    producer._message_accumulator.fail_all(KafkaError("discarded"))  # noqa: SLF001 - else `stop` waits for the lost
-    with suppress(TimeoutError):
-        async with asyncio.timeout(STOP_SECONDS):
-            await producer.stop()
-
-
-def _broker_log() -> logging.Logger:
-    """The library's own logger brings a handler and a format; ours goes where all lines go. Its warnings are about style."""
-    logger = logging.getLogger("shared.broker")
-    logger.setLevel(logging.ERROR)
-    return logger
+    def _discard(self, seconds: float = 0) -> None:
+        producer, self._current = self._current, None
+        if producer is not None:
+            producer.flush(seconds)
+            producer.purge()
+            producer.flush(ANSWER_SECONDS)
 
 
 async def create_topics(
     kafka_url: str, topics: Sequence[Topic] = TOPICS, *, replication_factor: int = 1
 ) -> None:
-    """Create what is missing, with the declared partitions and retention. Raises KafkaError when the broker refuses."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_url)
-    await admin.start()
-    try:
-        existing = set(await admin.list_topics())
-        missing = [topic for topic in topics if topic.name not in existing]
-        if not missing:
-            return
-        answer = await admin.create_topics([_new_topic(topic, replication_factor) for topic in missing])
-        for name, code, *_ in answer.topic_errors:
-            if code not in {0, _TOPIC_EXISTS}:
-                raise for_code(code)(f"topic {name}")
-    finally:
-        await admin.close()
+    """Create what is missing, with the declared partitions and retention. Raises KafkaException when the broker refuses."""
+    await asyncio.to_thread(_create_topics, kafka_url, topics, replication_factor)
+
+
+def _create_topics(kafka_url: str, topics: Sequence[Topic], replication_factor: int) -> None:
+    admin = AdminClient(_connection(kafka_url))
+    existing = admin.list_topics(timeout=ANSWER_SECONDS).topics
+    missing = [_new_topic(topic, replication_factor) for topic in topics if topic.name not in existing]
+    for created in admin.create_topics(missing).values() if missing else ():
+        try:
+            created.result(SEND_SECONDS)
+        except KafkaException as refused:
+            if refused.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
 
 
 async def tell(kafka_url: str, source: str, facts: Sequence[Fact]) -> None:
-    """Publish facts from outside any service: the shop's catalogue does. Raises KafkaError."""
-    broker = KafkaBroker(kafka_url, acks="all", logger=_broker_log())
-    async with broker:
-        for fact in facts:
-            envelope = Envelope(
-                id=uuid7(),
-                type=fact.type,
-                version=fact.version,
-                source=source,
-                subject=fact.key,
-                time=datetime.now(UTC),
-                correlation_id=str(uuid7()),
-                causation_id="",
-            )
-            await broker.publish(
-                fact.model_dump_json().encode(),
-                topic_of(type(fact)).name,
-                key=fact.key.encode(),
-                headers=envelope.headers(),
-            )
+    """Publish facts from outside any service: the shop's catalogue does. Raises KafkaException and TimeoutError."""
+    producer = _Producer(kafka_url, idempotence=False)
+    try:
+        await producer.send([_told(source, fact) for fact in facts])
+    finally:
+        await producer.stop()
+
+
+def _told(source: str, fact: Fact) -> Outgoing:
+    envelope = Envelope(
+        id=uuid7(),
+        type=fact.type,
+        version=fact.version,
+        source=source,
+        subject=fact.key,
+        time=datetime.now(UTC),
+        correlation_id=str(uuid7()),
+        causation_id="",
+    )
+    return Outgoing(topic_of(type(fact)).name, fact.key, envelope.headers(), fact.model_dump_json().encode())
 
 
 def _new_topic(topic: Topic, replication_factor: int) -> NewTopic:
     retention_ms = str(topic.retention_days * 86_400_000)
-    configs = {"retention.ms": retention_ms}
-    return NewTopic(topic.name, topic.partitions, replication_factor, topic_configs=configs)
+    return NewTopic(topic.name, topic.partitions, replication_factor, config={"retention.ms": retention_ms})
 
 
-def _record(record: "ConsumerRecord[bytes | None, bytes | None]") -> Record:
-    return Record(
-        record.topic, record.partition, record.offset, record.key, record.value, tuple(record.headers)
-    )
+def _connection(kafka_url: str) -> dict[str, Any]:
+    """What every client of ours is told; the library's own words go where all lines go."""
+    logger = logging.getLogger("shared.broker")
+    logger.setLevel(logging.ERROR)
+    return {
+        "bootstrap.servers": kafka_url,
+        "reconnect.backoff.max.ms": 1000,
+        "allow.auto.create.topics": False,
+        "log.connection.close": False,
+        "logger": logger,
+    }
 
 
-async def _parse(records: "tuple[ConsumerRecord[Any, Any], ...]", original: Any) -> KafkaAckableMessage:
-    """The library's own parser decodes headers and drops the record on a bad one; ours leaves all bytes to the inbox."""
-    bare = tuple(_bare(record) for record in records)
-    message: KafkaAckableMessage = await original(bare)
-    message.raw_message = records
-    return message
+def _by_topic(messages: Sequence[Message]) -> dict[str, list[Message]]:
+    found: dict[str, list[Message]] = {}
+    for message in messages:
+        found.setdefault(_place(message)[0], []).append(message)
+    return found
 
 
-def _bare(record: "ConsumerRecord[Any, Any]") -> "ConsumerRecord[Any, Any]":
-    return ConsumerRecord(
-        record.topic,
-        record.partition,
-        record.offset,
-        record.timestamp,
-        record.timestamp_type,
-        record.key,
-        b"",
-        record.checksum,
-        record.serialized_key_size,
-        record.serialized_value_size,
-        (),
-    )
+def _after(messages: Sequence[Message]) -> list[TopicPartition]:
+    """Where each partition goes on after these."""
+    places = (_place(message) for message in messages)
+    newest = {(topic, partition): offset for topic, partition, offset in places}
+    return [TopicPartition(topic, partition, offset + 1) for (topic, partition), offset in newest.items()]
 
 
-async def _decode(message: KafkaAckableMessage) -> KafkaAckableMessage:
-    return message
+def _place(message: Message) -> tuple[str, int, int]:
+    return message.topic() or "", message.partition() or 0, message.offset() or 0
+
+
+def _record(message: Message) -> Record:
+    return Record(*_place(message), message.key(), message.value(), _headers(message))
+
+
+def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
+    """None of them when a name is no text: the inbox buries a record that lacks what every fact has."""
+    try:
+        headers: Any = message.headers()
+    except UnicodeDecodeError:
+        return ()
+    return tuple(headers or ())
+
+
+def _is_record(message: Message) -> bool:
+    """False for what the library reports about a topic in the place of a record."""
+    error = message.error()
+    if error is not None:
+        log.warning("the broker reports", topic=message.topic(), reason=error.str())
+    return error is None
+
+
+def _tell_failed_commit(error: KafkaError | None, _: Sequence[TopicPartition]) -> None:
+    """A rebalance takes the right to commit away: whoever owns the partition now hears those records again."""
+    if error is not None:
+        log.info("offsets were not committed", reason=error.str())

@@ -63,7 +63,7 @@ def configure(service: str, level: str = "INFO", log_format: str = "json") -> No
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    for noisy in ("aiokafka", "faststream", "uvicorn.access", "httpx", "sqlalchemy"):
+    for noisy in ("uvicorn.access", "sqlalchemy"):
         logging.getLogger(noisy).setLevel("WARNING")
     # It logs every refusal as an error, with the caller's own words; `shared.graphql` logs what is our fault.
     logging.getLogger("strawberry.execution").setLevel("CRITICAL")

@@ -55,7 +55,7 @@ class Tansu(EmbeddedServer):
     name = "kafka"
     description = "embedded Tansu (memory only, refilled from the outboxes)"
     idempotence = False
-    fetch_max_wait_ms = 20
+    fetch_max_wait_ms = 50
 
     @property
     def url(self) -> str:
