@@ -8,6 +8,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,8 +75,9 @@ def cpu_seconds(pid: int) -> float:
     """User and system time of a process and all below it, those that ended included."""
     total = 0
     for each in (pid, *children(pid)):
-        fields = (Path("/proc") / str(each) / "stat").read_text().rpartition(")")[2].split()
-        total += sum(int(ticks) for ticks in fields[11:15])
+        with suppress(OSError):  # it has ended meanwhile: its parent's figure has it
+            fields = (Path("/proc") / str(each) / "stat").read_text().rpartition(")")[2].split()
+            total += sum(int(ticks) for ticks in fields[11:15])
     return total / TICKS_PER_SECOND
 
 
@@ -90,7 +92,8 @@ def pss_kib(pid: int) -> float:
 
 def children(pid: int) -> list[int]:
     found: list[int] = []
-    for task in (Path("/proc") / str(pid) / "task").iterdir():
-        for child in map(int, (task / "children").read_text().split()):
-            found += [child, *children(child)]
+    with suppress(OSError):
+        for task in (Path("/proc") / str(pid) / "task").iterdir():
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *children(child)]
     return found if pid != os.getpid() else []
