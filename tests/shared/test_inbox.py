@@ -70,6 +70,16 @@ async def test_a_row_that_the_database_refuses_is_found_and_the_rest_of_its_batc
     assert "CheckViolation" in str(letter["reason"])
 
 
+async def test_a_value_that_fits_no_column_is_its_facts_fault_and_not_the_databases(db: Database) -> None:
+    good, bad = await open_accounts(db, 2)
+    await Inbox(db, accounts.handlers()).receive(
+        [record(credit(bad, "x", 10**12)), record(credit(good, "y", 7))]
+    )
+    assert await balances(db, [good, bad]) == {good: 7, bad: 0}
+    [letter] = await dead_letters(db)
+    assert "DataError" in str(letter["reason"])
+
+
 _HEADERS = dict(record(credit(uuid4(), "h")).headers)
 _GARBAGE: dict[str, dict[str, Any]] = {
     "a null body": {"value": None},
