@@ -1,4 +1,4 @@
-"""The only speaker to the broker: one batch consumer per service, offsets committed after the transaction, and the producer.
+"""The only speaker to the broker: one batch consumer per topic, offsets committed after the transaction, and the producer.
 
 What the library would get wrong for us is settled here once: at-most-once acknowledgement (manual), "latest" as the first
 offset (earliest), a null or non-UTF-8 header that makes a record vanish (our parser never decodes), acks=1 (all).
@@ -134,7 +134,7 @@ class Bus:
         ):  # a rebalance took the partitions away: their new owner begins at the commit
             await message.nack()
         consumer.pause(*consumer.assignment())
-        telemetry.CONSUMER_PAUSED.set(1)
+        _gauge(message, paused=True)
 
     async def _resume(self, db: Database, message: KafkaAckableMessage) -> None:
         consumer: Any = message.consumer
@@ -143,12 +143,20 @@ class Bus:
             try:
                 async with db.connection() as conn:
                     await conn.execute("SELECT 1")
-            except UNAVAILABLE:
+            except Exception as away:  # noqa: BLE001 - whatever it says while it comes back, somebody has to look again
+                log.debug("consumer still waits", reason=describe(away))
                 continue
             consumer.resume(*consumer.paused())
-            telemetry.CONSUMER_PAUSED.set(0)
+            _gauge(message, paused=False)
             log.info("consumer resumes")
             return
+
+
+def _gauge(message: KafkaAckableMessage, *, paused: bool) -> None:
+    """Each topic has a consumer of its own, so one that resumes says nothing about another."""
+    raw = message.raw_message
+    topic = (raw[0] if isinstance(raw, tuple) else raw).topic
+    telemetry.CONSUMER_PAUSED.labels(topic).set(paused)
 
 
 class _Producer:

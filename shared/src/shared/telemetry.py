@@ -15,7 +15,9 @@ RELAYED = Counter("ordermesh_events_relayed", "Events acknowledged by the broker
 UNKNOWN_OUTCOMES = Counter("ordermesh_unknown_outcomes", "Provider calls with an unknown outcome", ["kind"])
 JOBS_FAILED = Counter("ordermesh_jobs_failed", "Jobs given up: a person has to look")
 CONSUMER_PAUSED = Gauge(
-    "ordermesh_consumer_paused", "1 while the consumer waits for the database or was stopped"
+    "ordermesh_consumer_paused",
+    "1 while the topic's consumer waits for the database or was stopped",
+    ["topic"],
 )
 
 _PRIVATE = re.compile(
