@@ -147,6 +147,16 @@ async def test_the_issuers_own_tokens_are_refused_for_other_audiences_roles_and_
     assert accepted == []
 
 
+async def test_a_claim_of_another_shape_counts_as_missing(
+    box: sandbox.Box, authenticator: Authenticator
+) -> None:
+    for scope in ({"a": 1}, 7, ""):
+        principal = await authenticator.authenticate(
+            f"Bearer {signed(box, scope=scope, email=7, name=['Ann'])}"
+        )
+        assert (principal.scopes, principal.email, principal.name) == (frozenset(), None, None)
+
+
 async def test_a_verified_token_is_verified_once(box: sandbox.Box, authenticator: Authenticator) -> None:
     header = f"Bearer {token(box)}"
     first = await authenticator.authenticate(header)

@@ -115,6 +115,33 @@ async def test_while_the_database_is_away_nothing_is_skipped(
         assert bus.stopped_because is None
 
 
+async def test_a_database_that_comes_back_in_steps_is_waited_for(
+    db: Database, infrastructure: Infrastructure
+) -> None:
+    [account] = await open_accounts(db, 1)
+    inner, looks = Inbox(db, mine(account, accounts.handlers())), 0
+
+    class Restored(Database):
+        @asynccontextmanager
+        async def connection(self) -> AsyncIterator[Any]:
+            nonlocal looks
+            looks += 1
+            if looks == 1:
+                raise asyncpg.InvalidCatalogNameError("it is being restored")
+            async with db.connection() as conn:
+                yield conn
+
+    class Shaky:
+        async def receive(self, records: Any) -> None:
+            if looks < 2:
+                raise asyncpg.ConnectionDoesNotExistError("the server closed the connection")
+            await inner.receive(records)
+
+    async with listening(Restored(db.url), infrastructure, Shaky(), f"test-{uuid4()}"):
+        await send(infrastructure, [record(credit(account, "1"))])
+        await until(lambda: credited(db, account, 1))
+
+
 async def test_an_unforeseen_fault_stops_the_consumer_and_commits_nothing(
     db: Database, infrastructure: Infrastructure
 ) -> None:

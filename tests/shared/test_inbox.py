@@ -8,9 +8,11 @@ from uuid import uuid4
 
 import pytest
 
+from shared.contracts.catalog import SkuListed
 from shared.db import Database
 from shared.handlers import StopConsuming
 from shared.inbox import MAX_RUN_OF_FAILURES, Inbox, Record
+from shared.tx import Tx
 from support import accounts
 from support.accounts import balances, credit, dead_letters, open_accounts, record
 
@@ -70,6 +72,16 @@ async def test_a_row_that_the_database_refuses_is_found_and_the_rest_of_its_batc
     assert "CheckViolation" in str(letter["reason"])
 
 
+async def test_a_value_that_fits_no_column_is_its_facts_fault_and_not_the_databases(db: Database) -> None:
+    good, bad = await open_accounts(db, 2)
+    await Inbox(db, accounts.handlers()).receive(
+        [record(credit(bad, "x", 10**12)), record(credit(good, "y", 7))]
+    )
+    assert await balances(db, [good, bad]) == {good: 7, bad: 0}
+    [letter] = await dead_letters(db)
+    assert "DataError" in str(letter["reason"])
+
+
 _HEADERS = dict(record(credit(uuid4(), "h")).headers)
 _GARBAGE: dict[str, dict[str, Any]] = {
     "a null body": {"value": None},
@@ -127,6 +139,28 @@ async def test_valid_facts_failing_one_after_the_other_stop_the_consumer_and_los
     assert await dead_letters(db) == []
     await Inbox(db, accounts.handlers()).receive(records)
     assert set((await balances(db, ids)).values()) == {3}
+
+
+async def test_good_facts_of_one_topic_do_not_hide_that_all_of_another_fail(db: Database) -> None:
+    ids = await open_accounts(db, MAX_RUN_OF_FAILURES)
+    hearing = accounts.handlers(fail=frozenset({"poison"}))
+    hearing.on(SkuListed)(_noted)
+    inbox = Inbox(db, hearing)
+    for account in ids[1:]:
+        await inbox.receive([record(credit(account, "poison"))])
+        await inbox.receive([record(_SKU)])
+    with pytest.raises(StopConsuming):
+        await inbox.receive([record(credit(ids[0], "poison"))])
+    assert len(await dead_letters(db)) == MAX_RUN_OF_FAILURES - 1
+
+
+_SKU = SkuListed(
+    sku_id="a", product_id="a", name="a", price=1, shipping_price=0, currency="USD", weight_grams=1
+)
+
+
+async def _noted(_: SkuListed, __: Tx) -> None:
+    pass
 
 
 async def test_a_fact_under_another_key_is_not_believed(db: Database) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ import uvicorn
 from pyreqwest.client import Client, ClientBuilder
 
 from ordermesh.infrastructure import Infrastructure
+from shared import service as service_module
 from shared.handlers import Handlers
 from shared.service import Service
 from shared.settings import ServiceSettings
@@ -131,15 +133,42 @@ async def test_a_background_task_that_dies_shows_in_readiness_and_keeps_nothing_
             pass
 
 
-async def test_a_start_that_cannot_succeed_is_not_alive(
-    infrastructure: Infrastructure, database_url: str, client: Client
+async def test_a_start_that_cannot_succeed_ends_the_process_with_1(
+    infrastructure: Infrastructure, database_url: str
 ) -> None:
     elsewhere = f"{database_url.rpartition('/')[0]}/nowhere"
-    async with started_process(a_service(infrastructure, elsewhere, [])) as (url, _):
-        async with asyncio.timeout(20):
-            while (await ask(client, f"{url}/health/live"))[0] != 503:
-                await asyncio.sleep(0.01)
-        assert (await ask(client, f"{url}/health/ready"))[0] == 503
     with pytest.raises(RuntimeError, match="did not start"):
         async with serving(a_service(infrastructure, elsewhere, []), free_socket()):
             pass
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "orders"),
+        env={"DATABASE_URL": elsewhere, "KAFKA_URL": infrastructure.kafka_url},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert b"start failed" in said
+
+
+async def test_what_never_closes_does_not_keep_the_process(
+    infrastructure: Infrastructure, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "DRAIN_SECONDS", 0.1)
+    monkeypatch.setattr(service_module, "CLOSE_SECONDS", 0.1)
+    closed = Closed()
+    service = a_service(infrastructure, database_url, [asyncio.Event().wait, closed.close])
+    async with serving(service, free_socket()):
+        service._run("stubborn", stubborn(under_way := asyncio.Event()))
+        await under_way.wait()
+    assert closed.count == 1
+    assert [task.get_name() for task in service._tasks if not task.done()] == ["stubborn"]
+    service._tasks[-1].cancel()
+
+
+async def stubborn(under_way: asyncio.Event) -> None:
+    """Does not end when it is told to, until it is told again."""
+    under_way.set()
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        await asyncio.Event().wait()

@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Iterator
 
+import asyncpg
 import pytest
 import structlog
 
@@ -44,6 +45,22 @@ def test_what_looks_private_is_redacted_wherever_it_stands(lines: io.StringIO) -
     logging.getLogger("library").warning("mail to canary@example.com failed")
     assert "canary" not in lines.getvalue()
     assert "4155550199" not in lines.getvalue()
+
+
+def test_what_looks_private_is_redacted_inside_of_values_and_of_tracebacks(lines: io.StringIO) -> None:
+    log = structlog.get_logger("test")
+    log.warning("told", order={"id": "o1", "email": "canary", "notes": ["call +14155550199"]})
+    log.warning("told", reason="postgresql://orders:canary@db/orders refused eyJhbGciOi.eyJjYW5hcnki.canary")
+    try:
+        raise asyncpg.CheckViolationError.new(
+            {"C": "23514", "M": "violated", "D": "Failing row: (1, Carla Canary)"}
+        )
+    except asyncpg.PostgresError:
+        log.exception("told")
+    assert "canary" not in lines.getvalue().lower()
+    assert "4155550199" not in lines.getvalue()
+    assert "o1" in lines.getvalue()
+    assert "CheckViolationError" in lines.getvalue()
 
 
 def test_a_line_says_its_service_and_the_story_it_belongs_to(lines: io.StringIO) -> None:

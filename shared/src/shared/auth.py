@@ -197,13 +197,20 @@ class Authenticator:
         return claims, issuer
 
 
+def _text(claim: object) -> str | None:
+    return claim if isinstance(claim, str) else None
+
+
 def _principal(claims: dict[str, Any], issuer: Issuer) -> Principal:
+    """Raises Refusal UNAUTHENTICATED for a role that we do not know."""
     try:
         role = Role(claims.get(issuer.role_claim, Role.SHOPPER))
     except ValueError:
         raise Refusal(Code.UNAUTHENTICATED, "The token's role is unknown") from None
     subject = str(claims["sub"])
-    scope = claims.get("scope", "")
+    scope = claims.get("scope")
+    if not isinstance(scope, str | list):  # null, in some issuers' tokens
+        scope = ""
     return Principal(
         role=role,
         id=f"{issuer.issuer}|{subject}",
@@ -211,7 +218,7 @@ def _principal(claims: dict[str, Any], issuer: Issuer) -> Principal:
         subject=subject,
         customer_id=customer_id_of(issuer.issuer, subject) if role is Role.SHOPPER else None,
         partner_id=subject if role is Role.PARTNER else None,
-        scopes=frozenset(scope.split() if isinstance(scope, str) else scope),
-        email=claims.get("email"),
-        name=claims.get("name"),
+        scopes=frozenset(scope.split() if isinstance(scope, str) else map(str, scope)),
+        email=_text(claims.get("email")),
+        name=_text(claims.get("name")),
     )

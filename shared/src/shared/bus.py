@@ -166,22 +166,26 @@ class Listener:
             self.stopped[topic] = describe(fault)
             log.error("consumer stopped", topic=topic, reason=self.stopped[topic])  # noqa: TRY400 - a traceback may quote a row
             await self._call(self._pause, {topic})
-            telemetry.CONSUMER_PAUSED.set(1)
+            _tell_paused({topic}, paused=True)
             return False
         return True
 
     async def _until_database_is_back(self) -> None:
         """Keep polling (the group must not lose us), fetch nothing; the batch in hand waits."""
-        telemetry.CONSUMER_PAUSED.set(1)
+        heard = set(self._topics) - self.stopped.keys()
+        _tell_paused(heard, paused=True)
         while not self._stopping:
             await self._call(self._pause, set(self._topics))
             await asyncio.sleep(AWAY_SECONDS)
-            with suppress(*UNAVAILABLE):
+            try:
                 async with self._db.connection() as conn:
                     await conn.execute("SELECT 1")
                 break
+            except Exception as away:  # noqa: BLE001 - whatever it says while it comes back, somebody has to look again
+                log.debug("consumer still waits", reason=describe(away))
         await self._call(self._resume)
-        telemetry.CONSUMER_PAUSED.set(1 if self.stopped else 0)
+        _tell_paused(heard, paused=False)
+        log.info("consumer resumes")
 
     # -- in the thread
 
@@ -391,6 +395,11 @@ def _is_record(message: Message) -> bool:
     if error is not None:
         log.warning("the broker reports", topic=message.topic(), reason=error.str())
     return error is None
+
+
+def _tell_paused(topics: set[str], *, paused: bool) -> None:
+    for topic in topics:
+        telemetry.CONSUMER_PAUSED.labels(topic).set(paused)
 
 
 def _tell_failed_commit(error: KafkaError | None, _: Sequence[TopicPartition]) -> None:

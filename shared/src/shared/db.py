@@ -11,6 +11,8 @@ from typing import Any, Protocol, cast
 import asyncpg
 import orjson
 from sqlalchemy import Executable, Row
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionLeft
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 Record = Mapping[str, Any]
@@ -82,7 +84,11 @@ class Database:
             hide_parameters=True,
             json_serializer=lambda value: orjson.dumps(value).decode(),
             json_deserializer=orjson.loads,
-            connect_args={"server_settings": {"statement_timeout": "15000"}, "timeout": 5},
+            connect_args={
+                "server_settings": {"statement_timeout": "15000"},
+                "timeout": 5,
+                "command_timeout": 30,
+            },
         )
         self.committed: list[Callable[[set[str]], object]] = []
 
@@ -140,9 +146,25 @@ class Database:
     async def fetch(
         self, statement: Executable, parameters: dict[str, Any] | None = None
     ) -> Sequence[Row[Any]]:
-        """A read: no transaction, no lock."""
-        async with self.engine.connect() as conn:
-            return (await conn.execute(statement, parameters)).all()
+        """A read: no transaction, no lock. Raises one of UNAVAILABLE while the database is away.
+
+        The connections of before an outage are dead: the first read that meets one has the engine forget them all, and reads again.
+        """
+        try:
+            return await self._read(statement, parameters)
+        except ConnectionError:
+            return await self._read(statement, parameters)
+
+    async def _read(self, statement: Executable, parameters: dict[str, Any] | None) -> Sequence[Row[Any]]:
+        try:
+            async with self.engine.connect() as conn:
+                return (await conn.execute(statement, parameters)).all()
+        except DBAPIError as failed:
+            if failed.connection_invalidated:
+                raise ConnectionError("the connection to the database was lost") from failed
+            raise
+        except NoConnectionLeft as busy:
+            raise TimeoutError("no connection to the database became free") from busy
 
     def announce(self, keys: Iterable[str]) -> None:
         """Tell in-process listeners (waiting mutations, relay, workers) that a commit touched these aggregates."""

@@ -18,7 +18,7 @@ class Code(StrEnum):
     NOT_REFUNDABLE = "NOT_REFUNDABLE"  # nothing was captured, or all of it went back
     REFUND_EXCEEDS_CAPTURED = "REFUND_EXCEEDS_CAPTURED"  # `refundable` says how much is left
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"  # the key was used with other arguments
-    SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"  # the service is still starting; try again
+    SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"  # it is starting, or its database is away: repeat, a mutation under its Idempotency-Key
     INTERNAL = "INTERNAL"  # our fault; the log has it under the request's id
 
 

@@ -1,7 +1,7 @@
 """A subgraph's endpoint: one thin ASGI app over a Strawberry schema, with typed errors and a caller in every context.
 
-POST of a JSON object only. A Refusal becomes an error with its closed code; a malformed request is BAD_INPUT; anything else
-is masked as INTERNAL and logged under the request's id.
+POST of a JSON object only. A Refusal becomes an error with its closed code; a malformed request is BAD_INPUT; a database that
+is away is SERVICE_UNAVAILABLE; anything else is masked as INTERNAL and logged under the request's id.
 """
 
 import re
@@ -20,6 +20,7 @@ from strawberry.types import ExecutionResult
 
 from shared.auth import Authenticator, Principal
 from shared.commands import Once
+from shared.db import UNAVAILABLE, describe
 from shared.errors import Code, Refusal
 from shared.ids import uuid7
 
@@ -137,6 +138,11 @@ def _error(error: GraphQLError) -> dict[str, Any]:
     original = error.original_error
     if isinstance(original, Refusal):
         shown = _refused(original)
+    elif isinstance(original, UNAVAILABLE):
+        log.warning("the database is away", path=error.path, reason=describe(original))
+        shown = _refused(
+            Refusal(Code.SERVICE_UNAVAILABLE, "The service cannot reach its database: try again")
+        )
     elif original is None or isinstance(original, GraphQLError):
         shown = {"message": error.message, "extensions": {"code": Code.BAD_INPUT}}
     else:

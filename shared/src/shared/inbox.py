@@ -6,6 +6,7 @@ too and holds back its key's successors, in order; all other keys flow. Redelive
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -106,10 +107,11 @@ class Inbox:
         self._db, self._handlers = db, handlers
         self._consumer = handlers.consumer
         self._types = {(fact.type, fact.version) for fact in handlers.by_fact}
-        self._run_of_failures = 0
+        # By topic: each has a consumer of its own, and the good facts of one must not hide the failures of another.
+        self._run_of_failures: Counter[str] = Counter()
 
     async def receive(self, records: Sequence[Record]) -> None:
-        """Raises one of db.UNAVAILABLE or StopConsuming; then nothing of the batch is lost and its offset must stay."""
+        """The records of one topic. Raises one of db.UNAVAILABLE or StopConsuming; then nothing of the batch is lost and its offset must stay."""
         deliveries: dict[UUID, Delivery] = {}
         unreadable: list[DeadLetter] = []
         for record in records:
@@ -161,10 +163,10 @@ class Inbox:
             live = [delivery for delivery in fresh if delivery.key not in held]
             await load(conn, tx, keys_of(live))
             failed += await run(tx, live)
-            failures = self._run_after(live, failed)
+            failures = self._run_after(_topic(deliveries[0]), live, failed)
             await flush(conn, tx)
             await self._bury(conn, [_dead(delivery, error) for delivery, error in failed])
-        self._run_of_failures = failures
+        self._run_of_failures[_topic(deliveries[0])] = failures
         telemetry.MESSAGES.labels(self._consumer).inc(len(live) - len(failed))
         self._db.announce(delivery.key for delivery in live)
 
@@ -180,18 +182,20 @@ class Inbox:
 
     async def _reject(self, delivery: Delivery, error: Exception) -> None:
         """The write of this one delivery fails: bury it, and remember that it was heard. Raises StopConsuming."""
-        self._run_of_failures += 1
-        _stop_after(self._run_of_failures)
+        self._run_of_failures[_topic(delivery)] += 1
+        _stop_after(self._run_of_failures[_topic(delivery)])
         async with self._db.transaction() as conn:
             fresh, _ = await self._claim(conn, [delivery])
             if fresh:
                 await self._bury(conn, [_dead(delivery, error)])
         self._db.announce([delivery.key])
 
-    def _run_after(self, live: Sequence[Delivery], failed: Sequence[tuple[Delivery, Exception]]) -> int:
+    def _run_after(
+        self, topic: str, live: Sequence[Delivery], failed: Sequence[tuple[Delivery, Exception]]
+    ) -> int:
         """How many valid facts will have failed one after the other. Raises StopConsuming before any of it is written."""
         verdicts = {id(delivery): isinstance(error, HeldBehind) for delivery, error in failed}
-        failures = self._run_of_failures
+        failures = self._run_of_failures[topic]
         for delivery in live:
             is_held = verdicts.get(id(delivery))
             if is_held is None:
@@ -211,6 +215,10 @@ class Inbox:
                 "dead letter", topic=row[0], partition=row[1], offset=row[2], key=row[8], reason=row[10]
             )
         telemetry.DEAD_LETTERS.labels(self._consumer).inc(len(rows))
+
+
+def _topic(delivery: Delivery) -> str:
+    return str(delivery.origin.topic)
 
 
 def _stop_after(failures: int) -> None:

@@ -53,5 +53,7 @@ async def _replay(settings: ServiceSettings, days: int) -> None:
 
 def _serve(name: str, settings: ServiceSettings) -> None:
     from shared.server import serve  # noqa: PLC0415 - the web server is for this command alone
+    from shared.service import REQUESTS_SECONDS, Service  # noqa: PLC0415 - likewise
 
-    serve(importlib.import_module(f"{name}.app").build(settings), settings)
+    service: Service = importlib.import_module(f"{name}.app").build(settings)
+    serve(service, settings, graceful=REQUESTS_SECONDS, failed=lambda: service.start_failure is not None)

@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,15 @@ from shared.settings import HttpSettings
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but a signal that was obeyed is not raised again: a graceful stop exits with 0."""
+    """uvicorn, but a signal that was obeyed is not raised again (a graceful stop exits with 0), and it ends when `failed` says so."""
+
+    def __init__(self, config: uvicorn.Config, failed: Callable[[], bool]) -> None:
+        super().__init__(config)
+        self._failed = failed
+
+    async def on_tick(self, counter: int) -> bool:
+        """Asked ten times a second whether to stop."""
+        return self._failed() or await super().on_tick(counter)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -21,8 +29,13 @@ class Server(uvicorn.Server):
         yield
 
 
-def serve(app: Any, settings: HttpSettings, *, graceful: int = 15) -> None:
-    """Run an ASGI app until SIGTERM or SIGINT; requests in flight then have `graceful` seconds. Exits 1 if it did not start."""
+def serve(
+    app: Any, settings: HttpSettings, *, graceful: int, failed: Callable[[], bool] = lambda: False
+) -> None:
+    """Run an ASGI app until SIGTERM or SIGINT; requests in flight then have `graceful` seconds.
+
+    Exits 1 if it did not start, or when `failed` says that it never will.
+    """
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -37,6 +50,6 @@ def serve(app: Any, settings: HttpSettings, *, graceful: int = 15) -> None:
         date_header=False,
         timeout_graceful_shutdown=graceful,
     )
-    server = Server(config)
+    server = Server(config, failed)
     server.run()
-    sys.exit(0 if server.started else 1)
+    sys.exit(0 if server.started and not failed() else 1)

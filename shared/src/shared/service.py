@@ -2,7 +2,7 @@
 
 `shared.main` is the entry point. It answers from the first moment: alive, not ready, 503 for all work until the database and
 the broker are there. SIGTERM stops gracefully, also while it waits for them: requests finish, the batch in hand is committed,
-exit code 0.
+exit code 0. A start that can never succeed (a wrong password, no such database) ends the process with exit code 1.
 """
 
 import asyncio
@@ -37,6 +37,12 @@ from shared.worker import Worker
 log = structlog.get_logger(__name__)
 
 START_PAUSE_SECONDS = 0.5
+REQUESTS_SECONDS = 6
+"""What requests in flight get when the process is told to stop: a little more than the bounded wait for an outcome."""
+DRAIN_SECONDS = 8
+"""What the batch in hand and the calls under way get after that."""
+CLOSE_SECONDS = 5
+"""What farewells get at last. All three together stay below the 20 s after which a launcher kills."""
 _ANSWERED_ALWAYS = ("/health/live", "/health/ready", "/metrics")
 
 
@@ -70,7 +76,7 @@ class Service:
         self.start_failure: str | None = None
         self._graph = GraphQLEndpoint(schema, self.authenticator, self) if schema else None
         own = [
-            Route("/health/live", self._liveness),
+            Route("/health/live", _liveness),
             Route("/health/ready", self._readiness),
             Route("/metrics", _metrics),
         ]
@@ -132,12 +138,13 @@ class Service:
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
-        await _attempt(self.bus.stop_listening)
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for close in (self.bus.stop, *self._closing, self.authenticator.close, self.db.close):
-            await _attempt(close)
+        await asyncio.gather(
+            _attempt(self.bus.stop_listening, DRAIN_SECONDS), _ended(self._tasks, DRAIN_SECONDS)
+        )
+        closing = (self.bus.stop, *self._closing, self.authenticator.close, self.db.close)
+        await asyncio.gather(*(_attempt(close, CLOSE_SECONDS) for close in closing))
 
     async def _until_available(self, what: str, open_: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._waits_for = what
@@ -152,11 +159,6 @@ class Service:
         problems = await self._problems() if self.started.is_set() else self._not_started()
         body = orjson.dumps({"service": self.name, "ready": not problems, "problems": problems})
         return Response(body, 503 if problems else 200, media_type="application/json")
-
-    async def _liveness(self, _: Request) -> Response:
-        """A start that failed for good is for the orchestrator to repeat; waiting for others is not."""
-        live = self.start_failure is None
-        return Response(orjson.dumps({"live": live}), 200 if live else 503, media_type="application/json")
 
     def _not_started(self) -> dict[str, str]:
         if self.start_failure is not None:
@@ -183,10 +185,17 @@ def _tell_its_end(task: asyncio.Task[None]) -> None:
         log.error("background task ended", task=task.get_name(), exc_info=task.exception())
 
 
-async def _attempt(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """What fails to close must not keep the rest open."""
+async def _ended(tasks: Sequence[asyncio.Task[None]], seconds: float) -> None:
+    """What does not end in time is left to its lease, or to the outbox."""
+    if tasks and (left := (await asyncio.wait(tasks, timeout=seconds))[1]):
+        log.warning("left behind", tasks=[task.get_name() for task in left])
+
+
+async def _attempt(close: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
+    """What fails to close, or takes for ever, must not keep the rest open."""
     try:
-        await close()
+        async with asyncio.timeout(seconds):
+            await close()
     except Exception:
         log.exception("not closed cleanly")
 
@@ -196,6 +205,11 @@ async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
     body = orjson.dumps({"data": None, "errors": [error]})
     response = Response(body, 503, headers={"retry-after": "1"}, media_type="application/json")
     await response(scope, receive, send)
+
+
+async def _liveness(_: Request) -> Response:
+    """Waiting for others is life; a start that failed for good ends the process."""
+    return Response(orjson.dumps({"live": True}), media_type="application/json")
 
 
 async def _metrics(_: Request) -> Response:

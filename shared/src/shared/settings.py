@@ -54,7 +54,8 @@ class ServiceSettings(HttpSettings):
     kafka_fetch_max_wait_ms: Annotated[int, Field(ge=1, le=30_000)] = 500
     event_log_retention_days: Annotated[int, Field(ge=7)] = 14
     inbox_retention_days: Annotated[int, Field(ge=30)] = 30
-    graceful_timeout: float = 15.0
+    graceful_timeout: Annotated[float, Field(ge=0, le=8)] = 7.0
+    """How long a stop waits for the batch in hand; `service.DRAIN_SECONDS` bounds it."""
     outcome_wait: Annotated[float, Field(ge=0, le=30)] = 5.0
     """How long a mutation waits for other services' outcomes; the gateway's timeout must be longer."""
 

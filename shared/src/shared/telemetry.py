@@ -15,24 +15,42 @@ RELAYED = Counter("ordermesh_events_relayed", "Events acknowledged by the broker
 UNKNOWN_OUTCOMES = Counter("ordermesh_unknown_outcomes", "Provider calls with an unknown outcome", ["kind"])
 JOBS_FAILED = Counter("ordermesh_jobs_failed", "Jobs given up: a person has to look")
 CONSUMER_PAUSED = Gauge(
-    "ordermesh_consumer_paused", "1 while the consumer waits for the database or was stopped"
+    "ordermesh_consumer_paused",
+    "1 while the topic's consumer waits for the database or was stopped",
+    ["topic"],
 )
 
 _PRIVATE = re.compile(
     r"secret|token|password|authorization|email|phone|address|street|recipient|contact|(^|_)name$|signature",
     re.IGNORECASE,
 )
-_ADDRESSES = re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+|\+\d{7,15}|\b(sk|pk|whsec|pi_\w+_secret)_\w+")
+_LOOKS_PRIVATE = re.compile(
+    r"[\w.+-]+@[\w-]+\.[\w.]+|\+\d{7,15}"
+    r"|\b(?:sk|rk|pk|whsec|pi_\w+_secret)_\w+|\beyJ[\w-]+\.[\w.-]+|(?<=://)[^/\s@]+(?=@)"
+    r"|DETAIL:.*"  # PostgreSQL quotes the row there, with all that is private in it
+)
+"""Email addresses, phone numbers, keys, tokens, credentials in a URL."""
 
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Nothing personal and no secret leaves in a log line: by the key's name, and by what a value looks like."""
     for key, value in event.items():
-        if _PRIVATE.search(key) and key != "logger_name":
-            event[key] = "[redacted]"
-        elif isinstance(value, str):
-            event[key] = _ADDRESSES.sub("[redacted]", value)
+        event[key] = _cleaned(key, value)
     return event
+
+
+def _cleaned(key: str, value: Any) -> Any:
+    if _PRIVATE.search(key) and key != "logger_name":
+        return "[redacted]"
+    match value:
+        case str():
+            return _LOOKS_PRIVATE.sub("[redacted]", value)
+        case dict():
+            return {inner: _cleaned(str(inner), part) for inner, part in value.items()}
+        case list() | tuple():
+            return [_cleaned(key, part) for part in value]
+        case _:
+            return value
 
 
 def configure(service: str, level: str = "INFO", log_format: str = "json") -> None:

@@ -26,7 +26,7 @@ PAUSE_SECONDS = 1
 BATCH = 200
 CALLS_AT_ONCE = 8
 LEASE_SECONDS = 60
-STOP_SECONDS = 12
+STOP_SECONDS = 7
 """A call that takes longer to end is left to its lease, and looked up by whoever takes it over."""
 GIVE_UP_AFTER = timedelta(days=3)
 """As long as Stripe and Shippo repeat their webhooks; a job older than this fails and waits for a person."""
