@@ -26,6 +26,7 @@ from shared.db import UNAVAILABLE, Database, describe
 from shared.ids import uuid7
 from shared.inbox import Inbox, Record
 from shared.outbox import Outgoing
+from shared.records import install
 from shared.settings import ServiceSettings
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,7 @@ IDLE_MS = 20
 SEND_SECONDS = 30
 STOP_SECONDS = 5
 _TOPIC_EXISTS = 36
+install()
 
 
 class Bus:
