@@ -45,8 +45,8 @@ async def mark(db: Database, **wanted: Any) -> int:
 
 async def credits_of(db: Database, account: UUID) -> list[str]:
     async with db.connection() as conn:
-        credits: list[str] = await conn.fetchval("SELECT credits FROM accounts WHERE id = $1", account)
-    return credits
+        found: list[str] = await conn.fetchval("SELECT credits FROM accounts WHERE id = $1", account)
+    return found
 
 
 async def audited(db: Database) -> list[tuple[str, str]]:
@@ -121,7 +121,10 @@ async def test_garbage_stays_with_its_reason_and_mended_it_is_handled_and_its_or
     assert await credits_of(db, account) == ["mended"]
     failed, handled = reversed(await letters.audit(db, "orders", letter.id))
     assert (failed["outcome"], handled["outcome"], handled["asked_by"]) == ("failed", "handled", BY)
-    assert handled["original"] == {**letters.kept(garbage), "headers": [list(h) for h in garbage.kept_headers()]}
+    assert handled["original"] == {
+        **letters.kept(garbage),
+        "headers": [list(h) for h in garbage.kept_headers()],
+    }
     await Inbox(db, accounts.handlers()).receive([good])
     assert await credits_of(db, account) == ["mended"], "the same event is not handled twice"
 
@@ -129,7 +132,9 @@ async def test_garbage_stays_with_its_reason_and_mended_it_is_handled_and_its_or
 async def test_mended_garbage_whose_event_was_heard_meanwhile_is_not_handled_again(db: Database) -> None:
     [account] = await open_accounts(db, 1)
     good = record(credit(account, "once"))
-    await Inbox(db, accounts.handlers()).receive([Record(good.topic, 0, 7, good.key, b"{", good.headers), good])
+    await Inbox(db, accounts.handlers()).receive(
+        [Record(good.topic, 0, 7, good.key, b"{", good.headers), good]
+    )
     [letter] = await found(db)
     await letters.mend(db, "orders", letter, good, BY)
     await drain(db)
@@ -141,7 +146,9 @@ async def test_mended_garbage_does_not_overtake_a_letter_of_its_key(db: Database
     [account] = await open_accounts(db, 1)
     late = record(credit(account, "late"))
     failing = Inbox(db, accounts.handlers(fail=POISON))
-    await failing.receive([Record(late.topic, 0, 7, late.key, b"{", late.headers), record(credit(account, "poison"))])
+    await failing.receive(
+        [Record(late.topic, 0, 7, late.key, b"{", late.headers), record(credit(account, "poison"))]
+    )
     [garbage, _] = await found(db)
     await letters.mend(db, "orders", garbage, late, BY)
     await drain(db)
@@ -197,8 +204,9 @@ async def test_a_redrive_that_dies_anywhere_happens_once(db: Database, line: str
         async def _claim(self, *given: Any) -> Any:
             return self._at("claim", await super()._claim(*given))
 
-        async def _settle(self, *given: Any) -> Any:
-            return self._at("settle", await super()._settle(*given))
+        async def _settle(self, *given: Any) -> None:
+            await super()._settle(*given)
+            self._at("settle", None)
 
         async def round(self) -> int:
             return int(self._at("commit", await super().round()))
@@ -269,7 +277,9 @@ def flaky(hearing: Handlers, chance: random.Random, share: float) -> Handlers:
     return own
 
 
-async def test_facts_that_arrive_one_by_one_behind_a_dead_letter_do_not_stop_the_consumer(db: Database) -> None:
+async def test_facts_that_arrive_one_by_one_behind_a_dead_letter_do_not_stop_the_consumer(
+    db: Database,
+) -> None:
     [account] = await open_accounts(db, 1)
     inbox = Inbox(db, accounts.handlers(fail=POISON))
     await inbox.receive([record(credit(account, "poison"))])
@@ -283,7 +293,9 @@ async def test_facts_that_arrive_one_by_one_behind_a_dead_letter_do_not_stop_the
 
 async def test_letters_are_found_by_each_filter(db: Database) -> None:
     mine, other = await open_accounts(db, 2)
-    await Inbox(db, accounts.handlers(fail=POISON)).receive([record(credit(a, "poison")) for a in (mine, other)])
+    await Inbox(db, accounts.handlers(fail=POISON)).receive(
+        [record(credit(a, "poison")) for a in (mine, other)]
+    )
     await Inbox(db, accounts.handlers()).receive([Record("shipment-events", 0, 1, b"\xff", b"", ())])
     first, second, garbage = await found(db)
     by: Sequence[tuple[dict[str, Any], list[int]]] = [

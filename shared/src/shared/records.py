@@ -59,10 +59,10 @@ class Records:
         self._inner = MemoryRecords(data)
 
     def size_in_bytes(self) -> int:
-        return self._inner.size_in_bytes()
+        return int(self._inner.size_in_bytes())
 
     def has_next(self) -> bool:
-        return self._inner.has_next()
+        return bool(self._inner.has_next())
 
     def next_batch(self) -> "Batch | None":
         """Raises CorruptRecordException."""

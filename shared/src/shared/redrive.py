@@ -116,8 +116,8 @@ class Redriver:
             await load(conn, tx, keys_of(live))
             failed = {id(delivery): error for delivery, error in await run(tx, live)}
             await flush(conn, tx)
-            ends += more + [_end(delivery, failed.get(id(delivery))) for delivery in live]
-            ends = [end for end in ends if end is not None]
+            ends += more
+            ends += filter(None, (_end(delivery, failed.get(id(delivery))) for delivery in live))
             await self._settle(conn, ends, deliveries)
         self._db.announce(delivery.key for delivery in live)
         return len(ends)
@@ -125,10 +125,10 @@ class Redriver:
     async def _lock(self, conn: Connection, ids: Sequence[int]) -> list[Letter]:
         return [Letter.of(row) for row in await conn.fetch(_LOCK, self._consumer, list(ids))]
 
-    def _read(self, found: Sequence[Letter]) -> tuple[list[Delivery], list[End | None]]:
+    def _read(self, found: Sequence[Letter]) -> tuple[list[Delivery], list[End]]:
         """Each event once: a second letter of the same one has its turn in the next round."""
         deliveries: dict[Any, Delivery] = {}
-        ends: list[End | None] = []
+        ends: list[End] = []
         for letter in found:
             try:
                 delivery = self._parse(letter)
@@ -151,7 +151,7 @@ class Redriver:
 
     async def _claim(
         self, conn: Connection, deliveries: Sequence[Delivery]
-    ) -> tuple[list[Delivery], list[End | None]]:
+    ) -> tuple[list[Delivery], list[End]]:
         """What may run. A letter that blocks its key was heard already; one that could not be read counts as heard only now."""
         if not deliveries:
             return [], []
@@ -160,7 +160,7 @@ class Redriver:
         late = [delivery for delivery in deliveries if not delivery.origin.blocks_key]
         rows = await conn.fetch(_HELD, self._consumer, sorted({delivery.key for delivery in late}))
         held = {row["key"] for row in rows}
-        ends: dict[int, End | None] = {}
+        ends: dict[int, End] = {}
         for delivery in late:
             if delivery.id not in fresh:
                 ends[id(delivery)] = End(delivery.origin, KNOWN, "its event was heard before")

@@ -22,11 +22,17 @@ HANDLED_AT = Gauge(
     "ordermesh_last_handled_timestamp_seconds", "When a fact was last handled", ["consumer", "topic"]
 )
 # Read from the database at a scrape, by `shared.backlog`; they say what is there now, whichever replica is asked.
-OUTBOX_PENDING = Gauge("ordermesh_outbox_pending", "Events that wait to be sent (counted up to 10,000)", ["service"])
-OUTBOX_AGE = Gauge("ordermesh_outbox_age_seconds", "How long ago the first event that waits was said", ["service"])
+OUTBOX_PENDING = Gauge(
+    "ordermesh_outbox_pending", "Events that wait to be sent (counted up to 10,000)", ["service"]
+)
+OUTBOX_AGE = Gauge(
+    "ordermesh_outbox_age_seconds", "How long ago the first event that waits was said", ["service"]
+)
 INBOX_NEWEST = Gauge("ordermesh_inbox_newest_timestamp_seconds", "When a fact was last heard", ["service"])
 DEAD_LETTERS_HELD = Gauge(
-    "ordermesh_dead_letters_held", "Dead letters there are (counted up to 10,000)", ["service", "topic", "blocking"]
+    "ordermesh_dead_letters_held",
+    "Dead letters there are (counted up to 10,000)",
+    ["service", "topic", "blocking"],
 )
 HELD_KEYS = Gauge("ordermesh_held_keys", "Aggregates whose facts wait behind a dead letter", ["service"])
 JOBS_AGE = Gauge("ordermesh_jobs_due_age_seconds", "How long the most overdue job waits", ["service", "kind"])
@@ -47,8 +53,13 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
         if _PRIVATE.search(key) and key != "logger_name":
             event[key] = "[redacted]"
         elif isinstance(value, str):
-            event[key] = _ADDRESSES.sub("[redacted]", value)
+            event[key] = masked(value)
     return event
+
+
+def masked(text: str) -> str:
+    """The text without what looks like an address, a phone number or a secret."""
+    return _ADDRESSES.sub("[redacted]", text)
 
 
 def configure(service: str, level: str = "INFO", log_format: str = "json") -> None:
