@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from operator import methodcaller
 from typing import Any, TypeVar
 
 import structlog
@@ -22,7 +23,7 @@ from shared.contracts.envelope import Envelope, Fact
 from shared.contracts.topics import TOPICS, Topic, topic_of
 from shared.db import UNAVAILABLE, Database, describe
 from shared.ids import uuid7
-from shared.inbox import Inbox, Record
+from shared.inbox import UNREADABLE, Inbox, Record
 from shared.outbox import Outgoing
 from shared.settings import ServiceSettings
 
@@ -34,6 +35,7 @@ POLL_SECONDS = 0.25
 """How long the consumer's thread sleeps when there is nothing; a record wakes it at once."""
 AWAY_SECONDS = 0.5
 SEND_SECONDS = 30
+_call_headers = methodcaller("headers")
 ANSWER_SECONDS = 5
 """How long a broker may take to say that it is there, or to let a member go."""
 
@@ -381,12 +383,14 @@ def _record(message: Message) -> Record:
 
 
 def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
-    """None of them when a name is no text: the inbox buries a record that lacks what every fact has."""
+    """UNREADABLE where a name is not UTF-8.
+
+    The library then answers a list although an exception is set, which only a call through C's own interface notices.
+    """
     try:
-        headers: Any = message.headers()
-    except UnicodeDecodeError:
-        return ()
-    return tuple(headers or ())
+        return tuple(_call_headers(message) or ())
+    except (SystemError, UnicodeDecodeError):
+        return UNREADABLE
 
 
 def _is_record(message: Message) -> bool:

@@ -44,13 +44,15 @@ SELECT ARRAY(SELECT event_id FROM fresh) AS fresh,
 """
 _BURY = """
 INSERT INTO dead_letters
-    (consumer, topic, partition, "offset", key, headers, body, fingerprint, event_id, aggregate_key, blocks_key, reason)
+    (consumer, topic, partition, "offset", key, headers, body, fingerprint, event_id, aggregate_key, blocks_key,
+     waiting, reason)
 SELECT $1, d.topic, d.partition, d.off, d.key, d.headers::jsonb, d.body, d.fingerprint, d.event_id, d.aggregate_key,
-       d.blocks_key, d.reason
+       d.blocks_key, d.waiting, d.reason
 FROM unnest($2::text[], $3::int[], $4::bigint[], $5::bytea[], $6::text[], $7::bytea[], $8::bytea[], $9::uuid[],
-            $10::text[], $11::boolean[], $12::text[])
+            $10::text[], $11::boolean[], $12::boolean[], $13::text[])
     WITH ORDINALITY
-    AS d(topic, partition, off, key, headers, body, fingerprint, event_id, aggregate_key, blocks_key, reason, n)
+    AS d(topic, partition, off, key, headers, body, fingerprint, event_id, aggregate_key, blocks_key, waiting,
+         reason, n)
 ORDER BY d.n
 ON CONFLICT (consumer, topic, fingerprint) DO NOTHING
 """
@@ -58,7 +60,7 @@ ON CONFLICT (consumer, topic, fingerprint) DO NOTHING
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record as the broker gave it; a header's value may be null or any bytes."""
+    """A record as the broker gave it; a header's value may be null or any bytes, its name any bytes (as lone surrogates)."""
 
     topic: str
     partition: int
@@ -68,10 +70,11 @@ class Record:
     headers: tuple[tuple[str, bytes | None], ...]
 
     def text_headers(self) -> dict[str, str]:
-        """Raises InvalidFact for a header that is null or not UTF-8."""
+        """Those that are not null. Raises InvalidFact for a name or a value that is not UTF-8."""
         try:
+            "".join([name for name, _ in self.headers]).encode()
             return {name: value.decode() for name, value in self.headers if value is not None}
-        except UnicodeDecodeError as malformed:
+        except UnicodeError as malformed:
             raise InvalidFact("a header is not UTF-8") from malformed
 
     def fingerprint(self) -> bytes:
@@ -86,18 +89,27 @@ class Record:
         )
         return hashlib.sha256(orjson.dumps(parts)).digest()
 
-    def kept_headers(self) -> list[tuple[str, str | None]]:
-        return [(name.replace("\x00", "\ufffd"), _base64(value)) for name, value in self.headers]
+    def kept_headers(self) -> list[tuple[Any, str | None]]:
+        """As they are stored: values in base64, and such names as no JSON text can hold as `{"base64": ...}`."""
+        return [(_kept_name(name), _base64(value)) for name, value in self.headers]
+
+
+UNREADABLE = (("\udcff", None),)
+"""Stands for headers that the broker's client cannot give us, because the name of one is not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Why a record was not handled; `aggregate_key` is set where it holds that key's successors back."""
+    """Why a record was not handled; `aggregate_key` is set where it holds that key's successors back.
+
+    One that is `waiting` has not failed: it stands behind an earlier letter of its key.
+    """
 
     record: Record
     reason: str
     event_id: UUID | None = None
     aggregate_key: str | None = None
+    waiting: bool = False
 
 
 class Inbox:
@@ -116,7 +128,7 @@ class Inbox:
         unreadable: list[DeadLetter] = []
         for record in records:
             try:
-                delivery = self._parse(record)
+                delivery = self.parse(record)
             except InvalidFact as invalid:
                 unreadable.append(DeadLetter(record, str(invalid)))
             else:
@@ -131,7 +143,7 @@ class Inbox:
             except HOPELESS as mismatch:
                 raise StopConsuming(f"the code does not fit the schema: {describe(mismatch)}") from mismatch
 
-    def _parse(self, record: Record) -> Delivery | None:
+    def parse(self, record: Record) -> Delivery | None:
         """The record's delivery, or None for a fact that this service does not act on. Raises InvalidFact."""
         envelope = Envelope.from_headers(record.text_headers())
         if _TOPIC_OF.get(envelope.type, record.topic) != record.topic:
@@ -167,7 +179,8 @@ class Inbox:
             await flush(conn, tx)
             await self._bury(conn, [_dead(delivery, error) for delivery, error in failed])
         self._run_of_failures[_topic(deliveries[0])] = failures
-        telemetry.MESSAGES.labels(self._consumer).inc(len(live) - len(failed))
+        telemetry.MESSAGES.labels(self._consumer).inc(len(fresh) - len(failed))
+        telemetry.HANDLED_AT.labels(self._consumer, deliveries[0].origin.topic).set_to_current_time()
         self._db.announce(delivery.key for delivery in live)
 
     async def _claim(
@@ -212,7 +225,7 @@ class Inbox:
         await conn.execute(_BURY, self._consumer, *map(list, zip(*rows, strict=True)))
         for row in rows:
             log.warning(
-                "dead letter", topic=row[0], partition=row[1], offset=row[2], key=row[8], reason=row[10]
+                "dead letter", topic=row[0], partition=row[1], offset=row[2], key=row[8], reason=row[11]
             )
         telemetry.DEAD_LETTERS.labels(self._consumer).inc(len(rows))
 
@@ -228,7 +241,7 @@ def _stop_after(failures: int) -> None:
 
 def _dead(delivery: Delivery, error: Exception) -> DeadLetter:
     reason = str(error) if isinstance(error, HeldBehind) else describe(error)
-    return DeadLetter(delivery.origin, reason, delivery.id, delivery.key)
+    return DeadLetter(delivery.origin, reason, delivery.id, delivery.key, isinstance(error, HeldBehind))
 
 
 def _row(letter: DeadLetter) -> tuple[Any, ...]:
@@ -244,8 +257,22 @@ def _row(letter: DeadLetter) -> tuple[Any, ...]:
         letter.event_id,
         letter.aggregate_key,
         letter.aggregate_key is not None,
-        letter.reason.replace("\x00", "\ufffd")[:2000],
+        letter.waiting,
+        sentence(letter.reason),
     )
+
+
+def sentence(reason: str) -> str:
+    """A reason that a text column can hold: garbage is quoted in some."""
+    return reason.encode(errors="replace").decode().replace("\x00", "\ufffd")[:2000]
+
+
+def _kept_name(name: str) -> str | dict[str, str | None]:
+    raw = name.encode(errors="surrogateescape")
+    try:
+        return {"base64": _base64(raw)} if b"\x00" in raw else raw.decode()
+    except UnicodeDecodeError:
+        return {"base64": _base64(raw)}
 
 
 def _base64(value: bytes | None) -> str | None:

@@ -1,4 +1,4 @@
-"""`python -m <service>` serves; `migrate` brings its schema up to date; `replay` sends what its event log keeps once more.
+"""`python -m <service>` serves; `migrate` brings its schema up to date; the rest are the operators' verbs (`operations`).
 
 A command imports what it needs and no more: a migration does not wait for the whole service to load.
 """
@@ -6,10 +6,10 @@ A command imports what it needs and no more: a migration does not wait for the w
 import argparse
 import asyncio
 import importlib
-from datetime import UTC, datetime, timedelta
+import sys
 
-from shared import telemetry
-from shared.settings import ServiceSettings, from_environment
+from shared import operations, telemetry
+from shared.settings import DatabaseSettings, ServiceSettings, from_environment
 
 
 def main(name: str) -> None:
@@ -18,17 +18,25 @@ def main(name: str) -> None:
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("serve", help="serve until SIGTERM (the default)")
     commands.add_parser("migrate", help="bring the database schema up to date")
-    sending = commands.add_parser("replay", help="send what the event log keeps once more, in order")
-    sending.add_argument("--days", type=int, default=7, help="how far back (default: %(default)s)")
+    operations.add_verbs(commands)
+    operations.add_stuck(commands)
     arguments = parser.parse_args()
+    if hasattr(arguments, "verb"):
+        return _operate(name, arguments)
     settings: ServiceSettings = from_environment(importlib.import_module(f"{name}.settings").Settings)
     telemetry.configure(name, settings.log_level, settings.log_format)
     if arguments.command == "migrate":
-        _migrate(name, settings)
-    elif arguments.command == "replay":
-        asyncio.run(_replay(settings, arguments.days))
-    else:
-        _serve(name, settings)
+        return _migrate(name, settings)
+    return _serve(name, settings)
+
+
+def _operate(name: str, arguments: argparse.Namespace) -> None:
+    settings = from_environment(DatabaseSettings)
+    try:
+        told = asyncio.run(operations.run(arguments, name, settings.database_url.get_secret_value()))
+    except operations.OperatorError as error:
+        raise SystemExit(str(error)) from None
+    sys.stdout.buffer.write(told)
 
 
 def _migrate(name: str, settings: ServiceSettings) -> None:
@@ -38,17 +46,6 @@ def _migrate(name: str, settings: ServiceSettings) -> None:
         migrate(name, settings.database_url.get_secret_value())
     except OSError as away:
         raise SystemExit(f"DATABASE_URL: the database cannot be reached: {away}") from None
-
-
-async def _replay(settings: ServiceSettings, days: int) -> None:
-    from shared.db import Database  # noqa: PLC0415 - for this command alone
-    from shared.outbox import replay  # noqa: PLC0415 - for this command alone
-
-    db = Database(settings.database_url.get_secret_value())
-    await db.open()
-    count = await replay(db, datetime.now(UTC) - timedelta(days=days))
-    await db.close()
-    print(f"{count} events of the last {days} days will be sent again")  # noqa: T201 - a command's answer
 
 
 def _serve(name: str, settings: ServiceSettings) -> None:

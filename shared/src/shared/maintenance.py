@@ -19,6 +19,9 @@ _FORGET = {
     "SELECT ctid FROM inbox WHERE received_at < now() - $1::int * interval '1 day' LIMIT $2))",
     "jobs": "DELETE FROM jobs WHERE ctid = ANY(ARRAY(SELECT ctid FROM jobs"
     " WHERE state = 'done' AND finished_at < now() - $1::int * interval '1 day' LIMIT $2))",
+    # Who redrove what is asked for longer than the rest is kept.
+    "redrives": "DELETE FROM redrives WHERE ctid = ANY(ARRAY(SELECT ctid FROM redrives"
+    " WHERE ended_at < now() - greatest($1::int, 365) * interval '1 day' LIMIT $2))",
     "idempotency_keys": "DELETE FROM idempotency_keys WHERE ctid = ANY(ARRAY(SELECT ctid FROM idempotency_keys"
     " WHERE created_at < now() - $1::int * interval '1 day' LIMIT $2))",
 }

@@ -30,7 +30,8 @@ CREATE TABLE inbox (
 );
 CREATE INDEX inbox_received_at ON inbox (received_at);
 
--- What could not be handled, with its original bytes. A row that blocks its key holds back the key's later messages.
+-- What could not be handled, with its original bytes. A row that blocks its key holds back the key's later messages; one
+-- that waits has not failed itself. `mended` is what an operator wants handled instead of the original, which stays.
 CREATE TABLE dead_letters (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     consumer text NOT NULL,
@@ -44,12 +45,38 @@ CREATE TABLE dead_letters (
     event_id uuid,
     aggregate_key text,
     blocks_key boolean NOT NULL,
+    waiting boolean NOT NULL,
     reason text NOT NULL,
-    failed_at timestamptz NOT NULL DEFAULT now()
+    failed_at timestamptz NOT NULL DEFAULT now(),
+    mended jsonb,
+    redrive_by text,
+    redrive_at timestamptz
 );
 -- A record that is delivered again is the same dead letter again.
 CREATE UNIQUE INDEX dead_letters_once ON dead_letters (consumer, topic, fingerprint);
-CREATE INDEX dead_letters_blocking ON dead_letters (consumer, aggregate_key) WHERE blocks_key;
+CREATE INDEX dead_letters_blocking ON dead_letters (consumer, aggregate_key, id) WHERE blocks_key;
+CREATE INDEX dead_letters_due ON dead_letters (consumer, id) WHERE waiting OR redrive_at IS NOT NULL;
+CREATE INDEX dead_letters_topic ON dead_letters (consumer, topic, blocks_key);
+
+-- Every redrive of a dead letter: who asked, when, and what came of it. A mended letter's original bytes stay here.
+CREATE TABLE redrives (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    letter_id bigint NOT NULL,
+    consumer text NOT NULL,
+    topic text NOT NULL,
+    partition integer NOT NULL,
+    "offset" bigint NOT NULL,
+    event_id uuid,
+    asked_by text NOT NULL,
+    asked_at timestamptz NOT NULL,
+    ended_at timestamptz NOT NULL DEFAULT now(),
+    outcome text NOT NULL CHECK (outcome IN ('handled', 'known', 'ignored', 'failed')),
+    reason text NOT NULL,
+    original jsonb,
+    mended jsonb
+);
+CREATE INDEX redrives_letter_id ON redrives (letter_id);
+CREATE INDEX redrives_ended_at ON redrives (ended_at);
 
 -- Provider calls, provider events, deadlines: work that is due at a time, claimed by lease or by row lock.
 CREATE TABLE jobs (
@@ -70,6 +97,7 @@ CREATE TABLE jobs (
     finished_at timestamptz
 );
 CREATE INDEX jobs_due ON jobs (kind, due_at) WHERE state = 'due';
+CREATE INDEX jobs_failed ON jobs (first_due_at) WHERE state = 'failed';
 CREATE INDEX jobs_finished_at ON jobs (finished_at) WHERE state = 'done';
 
 -- What a caller's Idempotency-Key stands for: the aggregate that came of it, or the refusal.

@@ -1,4 +1,4 @@
-"""A service's whole process in one place: HTTP, consumer, relay, worker and maintenance, started and stopped in order.
+"""A service's whole process in one place: HTTP, consumer, relay, worker, redrive and maintenance, started and stopped in order.
 
 `shared.main` is the entry point. It answers from the first moment: alive, not ready, 503 for all work until the database and
 the broker are there. SIGTERM stops gracefully, also while it waits for them: requests finish, the batch in hand is committed,
@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from shared import maintenance
 from shared.auth import Authenticator
+from shared.backlog import Backlog
 from shared.bus import Bus
 from shared.db import UNAVAILABLE, Database
 from shared.errors import Code
@@ -30,6 +31,7 @@ from shared.handlers import Handlers
 from shared.inbox import Inbox
 from shared.jobs import Jobs
 from shared.outbox import Relay
+from shared.redrive import Redriver
 from shared.settings import ServiceSettings
 from shared.waits import Waits
 from shared.worker import Worker
@@ -68,6 +70,8 @@ class Service:
         self.handlers, self.jobs = handlers, jobs or Jobs()
         self.relay = Relay(self.db, self.bus.publish)
         self.worker = Worker(self.db, name, self.jobs)
+        self._backlog = Backlog(self.db, name, self.jobs)
+        self._redriver: Redriver | None = None
         self._closing = closing
         self._tasks: list[asyncio.Task[None]] = []
         self._starting: asyncio.Task[None] | None = None
@@ -78,11 +82,13 @@ class Service:
         own = [
             Route("/health/live", _liveness),
             Route("/health/ready", self._readiness),
-            Route("/metrics", _metrics),
+            Route("/metrics", self._metrics),
         ]
         self._rest = Starlette(routes=[*own, *routes])
         if handlers.by_fact:
-            self.bus.listen(self.db, Inbox(self.db, handlers), name)
+            inbox = Inbox(self.db, handlers)
+            self.bus.listen(self.db, inbox, name)
+            self._redriver = Redriver(self.db, inbox, name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI app; the graph goes before the router."""
@@ -120,6 +126,8 @@ class Service:
         self._run("relay", self.relay.run())
         self._run("worker", self.worker.run())
         self._run("maintenance", tidying)
+        if self._redriver is not None:
+            self._run("redrive", self._redriver.run())
         gc.collect()
         gc.freeze()
         self.started.set()
@@ -159,6 +167,11 @@ class Service:
         problems = await self._problems() if self.started.is_set() else self._not_started()
         body = orjson.dumps({"service": self.name, "ready": not problems, "problems": problems})
         return Response(body, 503 if problems else 200, media_type="application/json")
+
+    async def _metrics(self, _: Request) -> Response:
+        if self.started.is_set():
+            await self._backlog.refresh()
+        return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     def _not_started(self) -> dict[str, str]:
         if self.start_failure is not None:
@@ -210,10 +223,6 @@ async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
 async def _liveness(_: Request) -> Response:
     """Waiting for others is life; a start that failed for good ends the process."""
     return Response(orjson.dumps({"live": True}), media_type="application/json")
-
-
-async def _metrics(_: Request) -> Response:
-    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 async def _lifespan(service: Service, receive: Receive, send: Send) -> None:

@@ -44,10 +44,17 @@ def from_environment(settings: type[Known]) -> Known:
         raise SystemExit("\n".join(lines)) from None
 
 
-class ServiceSettings(HttpSettings):
-    """A service with a database and a place on the bus. Times in seconds, retention in days."""
+class DatabaseSettings(BaseSettings):
+    """Where a service's own PostgreSQL is."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
     database_url: SecretStr
+
+
+class ServiceSettings(DatabaseSettings, HttpSettings):
+    """A service with a database and a place on the bus. Times in seconds, retention in days."""
+
     database_pool_size: Annotated[int, Field(ge=2, le=200)] = 8
     kafka_url: str
     kafka_idempotence: bool = True

@@ -11,6 +11,7 @@ from prometheus_client import Counter, Gauge
 
 MESSAGES = Counter("ordermesh_messages_handled", "Facts handled", ["consumer"])
 DEAD_LETTERS = Counter("ordermesh_dead_letters", "Records buried or held", ["consumer"])
+REDRIVEN = Counter("ordermesh_redriven", "Dead letters redriven, by outcome", ["consumer", "outcome"])
 RELAYED = Counter("ordermesh_events_relayed", "Events acknowledged by the broker")
 UNKNOWN_OUTCOMES = Counter("ordermesh_unknown_outcomes", "Provider calls with an unknown outcome", ["kind"])
 JOBS_FAILED = Counter("ordermesh_jobs_failed", "Jobs given up: a person has to look")
@@ -18,6 +19,27 @@ CONSUMER_PAUSED = Gauge(
     "ordermesh_consumer_paused",
     "1 while the topic's consumer waits for the database or was stopped",
     ["topic"],
+)
+HANDLED_AT = Gauge(
+    "ordermesh_last_handled_timestamp_seconds", "When a fact was last handled", ["consumer", "topic"]
+)
+# Read from the database at a scrape, by `shared.backlog`; they say what is there now, whichever replica is asked.
+OUTBOX_PENDING = Gauge(
+    "ordermesh_outbox_pending", "Events that wait to be sent (counted up to 10,000)", ["service"]
+)
+OUTBOX_AGE = Gauge(
+    "ordermesh_outbox_age_seconds", "How long ago the first event that waits was said", ["service"]
+)
+INBOX_NEWEST = Gauge("ordermesh_inbox_newest_timestamp_seconds", "When a fact was last heard", ["service"])
+DEAD_LETTERS_HELD = Gauge(
+    "ordermesh_dead_letters_held",
+    "Dead letters there are (counted up to 10,000)",
+    ["service", "topic", "blocking"],
+)
+HELD_KEYS = Gauge("ordermesh_held_keys", "Aggregates whose facts wait behind a dead letter", ["service"])
+JOBS_AGE = Gauge("ordermesh_jobs_due_age_seconds", "How long the most overdue job waits", ["service", "kind"])
+JOBS_UNKNOWN = Gauge(
+    "ordermesh_jobs_unknown", "Provider calls whose last attempt has an unknown outcome", ["service", "kind"]
 )
 
 _PRIVATE = re.compile(
@@ -39,12 +61,17 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
     return event
 
 
+def masked(text: str) -> str:
+    """Without what looks personal or secret."""
+    return _LOOKS_PRIVATE.sub("[redacted]", text)
+
+
 def _cleaned(key: str, value: Any) -> Any:
     if _PRIVATE.search(key) and key != "logger_name":
         return "[redacted]"
     match value:
         case str():
-            return _LOOKS_PRIVATE.sub("[redacted]", value)
+            return masked(value)
         case dict():
             return {inner: _cleaned(str(inner), part) for inner, part in value.items()}
         case list() | tuple():

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ordermesh import infrastructure, programs, tokens
+from ordermesh import infrastructure, operations, programs, tokens
 from ordermesh.errors import LauncherError
 from ordermesh.process import memory
 from ordermesh.settings import Settings
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add(commands, "demo", _demo, "20 orders of all kinds on a stack of its own, and whether the books agree")
     _add(commands, "status", _status, "what runs")
+    operations.add_verbs(commands)
     return parser
 
 

@@ -64,7 +64,7 @@ _OURS = {
 
 @dataclass(frozen=True)
 class Program:
-    """One process of the stack. `before` are its own commands that must succeed before it starts, in order."""
+    """One process of the stack. `before` are its own commands (words) that must succeed before it starts, in order."""
 
     name: str
     port: int
@@ -94,7 +94,7 @@ class Surroundings:
 def ordermesh(around: Surroundings) -> Waves:
     """Ordermesh: the sandbox, the four services, the gateway."""
     ports = _ports(around)
-    before = ("migrate", "replay") if around.refill else ("migrate",)
+    before = ("migrate", "outbox replay") if around.refill else ("migrate",)
     sandbox = _program(SANDBOX, ports, _sandbox(around, ports))
     services = tuple(_program(name, ports, _service(name, around, ports), before) for name in SERVICES)
     return (sandbox,), services, (_program(GATEWAY, ports, _gateway(around, ports)),)

@@ -65,7 +65,7 @@ class Stack:
     async def _start(self, program: Program) -> None:
         log = self.directory.new_log(program.name)
         for step in program.before:
-            await run(self._command(program, step))
+            await run(self._command(program, *step.split()))
         child = start(self._command(program))
         self._children[program.name] = child
         self.directory.record(program.name, Running(child.identity, program.port, Identity.current()))

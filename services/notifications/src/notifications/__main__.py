@@ -1,4 +1,4 @@
-"""`python -m notifications [serve|migrate|replay]`."""
+"""`python -m notifications [serve|migrate|dlq|outbox|stuck]`."""
 
 from shared.main import main
 

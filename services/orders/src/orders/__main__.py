@@ -1,4 +1,4 @@
-"""`python -m orders [serve|migrate|replay]`."""
+"""`python -m orders [serve|migrate|dlq|outbox|stuck]`."""
 
 from shared.main import main
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,12 +21,28 @@ from orders.domain import (
 from orders.status import OrderStatus
 from orders.tables import customers, orders, skus, timeline
 from shared.auth import Principal
+from shared.backlog import Stuck
 from shared.db import Database
 from shared.mapping import Mapping
 from shared.visibility import visible_to
 
 MAX_TIMELINE = 200
 _NUMBERS_AT_ONCE = 20
+OVERDUE = {
+    "its payment to be prepared": (
+        timedelta(minutes=15),
+        "created_at",
+        "status = 'PENDING' AND payment_intent_id IS NULL",
+    ),
+    "its payment, which is being processed": (timedelta(days=7), "updated_at", "payment_processing"),
+    "its shipment, being paid": (
+        timedelta(minutes=15),
+        "paid_at",
+        "status = 'PROCESSING' AND shipments = '[]'",
+    ),
+    "a refund": (timedelta(days=1), "updated_at", """refunds @> '[{"status": "REQUESTED"}]'"""),
+}
+"""What an order may wait for and for how long, since when, and the condition: each has an index. A bank debit takes days."""
 
 
 def _shipment(raw: dict[str, Any]) -> Shipment:
@@ -141,6 +157,19 @@ async def skus_by_id(db: Database, ids: Sequence[str]) -> dict[str, Row[Any]]:
 async def skus_page(db: Database, *, after: str, limit: int) -> Sequence[Row[Any]]:
     """In the order of their ids."""
     return await db.fetch(select(skus).where(skus.c.id > after).order_by(skus.c.id).limit(limit))
+
+
+async def overdue(db: Database, after: timedelta | None, limit: int) -> list[Stuck]:
+    """Orders that wait longer than OVERDUE allows, or than `after`: the operators' view, `limit` of each sort at most."""
+    found: list[Stuck] = []
+    for what, (allowed, since, condition) in OVERDUE.items():
+        waiting = text(
+            f"SELECT id, order_number, {since} AS since FROM orders WHERE {condition} AND {since} < now() - :allowed"  # noqa: S608 - constants of this module
+            f" ORDER BY {since} LIMIT :limit"
+        )
+        rows = await db.fetch(waiting, {"allowed": after or allowed, "limit": limit})
+        found += [Stuck(str(row.id), f"{row.order_number} waits for {what}", row.since) for row in rows]
+    return found
 
 
 async def _orders(db: Database, query: Select[Any]) -> list[Order]:

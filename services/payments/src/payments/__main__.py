@@ -1,4 +1,4 @@
-"""`python -m payments [serve|migrate|replay]`."""
+"""`python -m payments [serve|migrate|dlq|outbox|stuck]`."""
 
 from shared.main import main
 

@@ -1,4 +1,4 @@
-"""`python -m shipping [serve|migrate|replay]`."""
+"""`python -m shipping [serve|migrate|dlq|outbox|stuck]`."""
 
 from shared.main import main
 
