@@ -22,6 +22,7 @@ from faststream.kafka.message import KafkaAckableMessage
 from shared import telemetry
 from shared.contracts.envelope import Envelope, Fact
 from shared.contracts.topics import TOPICS, Topic, topic_of
+from shared.crash import crash_point
 from shared.db import UNAVAILABLE, Database, describe
 from shared.ids import uuid7
 from shared.inbox import Inbox, Record
@@ -112,6 +113,7 @@ class Bus:
     async def _receive(self, db: Database, inbox: Inbox, message: KafkaAckableMessage) -> None:
         raw = message.raw_message
         records = raw if isinstance(raw, tuple) else (raw,)
+        crash_point("batch_received")
         try:
             await inbox.receive([_record(record) for record in records])
         except UNAVAILABLE as away:
@@ -125,6 +127,7 @@ class Bus:
             await self._pause(message)
         else:
             await message.ack()
+            crash_point("offset_committed")
 
     async def _pause(self, message: KafkaAckableMessage) -> None:
         """Keep polling (the group must not lose us), fetch nothing, and stand before the batch again."""

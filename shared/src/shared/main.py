@@ -8,7 +8,7 @@ import asyncio
 import importlib
 from datetime import UTC, datetime, timedelta
 
-from shared import telemetry
+from shared import crash, telemetry
 from shared.settings import ServiceSettings, from_environment
 
 
@@ -54,4 +54,6 @@ async def _replay(settings: ServiceSettings, days: int) -> None:
 def _serve(name: str, settings: ServiceSettings) -> None:
     from shared.server import serve  # noqa: PLC0415 - the web server is for this command alone
 
+    if settings.ordermesh_crash_at is not None:
+        crash.arm(settings.ordermesh_crash_at)
     serve(importlib.import_module(f"{name}.app").build(settings), settings)
