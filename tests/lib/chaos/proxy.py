@@ -86,6 +86,16 @@ class _Leg(asyncio.Protocol):
         self._last_at = 0.0
         self._gone = False
 
+    @property
+    def holds(self) -> int:
+        """The bytes that wait for the proxy to heal."""
+        return sum(map(len, self._held))
+
+    @property
+    def is_late(self) -> bool:
+        """Whether something is still on its way."""
+        return self._last_at > asyncio.get_running_loop().time()
+
     def other_leg(self) -> "_Leg":
         """The leg to the server: what the client has said so far waits for it."""
         self._other = _Leg(self._proxy, None, self)
@@ -123,7 +133,7 @@ class _Leg(asyncio.Protocol):
         at = max(loop.time() + self._proxy.delay, self._last_at)
         if self._proxy.holding or self._transport is None or self._held:
             self._held.append(data)
-        elif self._proxy.delay or self._last_at > loop.time():
+        elif self._proxy.delay or self.is_late:
             self._last_at = at  # nothing overtakes what is still on its way
             loop.call_at(at, self._write, data)
         else:

@@ -247,9 +247,9 @@ def _every_occasion_was_told(book: Book) -> Check:
     noted = {(str(n["order_id"]), n["template"], n["business_key"]) for n in book.notifications}
     due, told = (Counter((order_id, type_) for order_id, type_, _ in each) for each in (happened, noted))
     broken = [
-        (order_id, f"{type_} happened {count} times, told {told[order_id, type_]} times")
-        for (order_id, type_), count in due.items()
-        if told[order_id, type_] != count
+        (order_id, f"{type_} happened {due[order_id, type_]} times, told {told[order_id, type_]} times")
+        for order_id, type_ in due.keys() | told.keys()
+        if told[order_id, type_] != due[order_id, type_]
     ]
     return _check("occasions, and told", due.total(), told.total(), broken)
 

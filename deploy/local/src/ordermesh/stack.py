@@ -65,10 +65,9 @@ class Stack:
         """Run one of the program's own commands (replay). Raises LauncherError with the end of its log if it fails."""
         await run(self._command(self._program(name), step))
 
-    def start_again(self, name: str, environment: Mapping[str, str] | None = None) -> None:
-        """Start a program that has ended once more, with this beside its environment; its readiness is the caller's to ask."""
-        program = self._program(name)
-        program = replace(program, environment={**program.environment, **(environment or {})})
+    def start_again(self, name: str, environment: Mapping[str, str]) -> None:
+        """Start a program that has ended once more, in another environment; its readiness is the caller's to ask."""
+        program = replace(self._program(name), environment=environment)
         child = self._children[name] = start(self._command(program))
         self.directory.record(name, Running(child.identity, program.port, Identity.current()))
 
