@@ -11,6 +11,7 @@ from statistics import quantiles
 
 import asyncpg
 
+from chaos import providers
 from chaos.nemesis import Injected, Nemesis, Say
 from chaos.schedule import Schedule
 from chaos.system import System
@@ -23,6 +24,8 @@ from ordermesh.programs import GATEWAY, SANDBOX
 from ordermesh.shop import Places
 
 AT_ONCE = 12
+FAULTY_PROVIDERS = 0.2
+"""The share of the providers' calls, and of their webhooks, that goes wrong."""
 PATIENCE_SECONDS = 240
 """How long a story waits for what must come: several leases of a minute may run out behind one another."""
 SETTLE_SECONDS = 240
@@ -52,7 +55,7 @@ class Report:
         return quantiles(self.recoveries, n=100, method="inclusive")[percent - 1]
 
 
-async def run(schedule: Schedule, home: Path, say: Say, *, faulty_providers: float = 0.2) -> Report:
+async def run(schedule: Schedule, home: Path, say: Say) -> Report:
     """Raises what keeps it from being judged at all: a boot that failed, a service that never gets ready again."""
     report = Report(schedule)
     async with AsyncExitStack() as exits:
@@ -61,10 +64,9 @@ async def run(schedule: Schedule, home: Path, say: Say, *, faulty_providers: flo
         places = Places(system.urls[GATEWAY], system.urls[SANDBOX])
         shop = await exits.enter_async_context(PatientShop(places, patience=PATIENCE_SECONDS))
         await feed_catalogue(f"127.0.0.1:{system.proxies['kafka'].port}", shop)
-        await _provider_faults(shop, schedule.seed, faulty_providers)
+        await providers.fail(shop, schedule.seed, FAULTY_PROVIDERS)
         await _disturb(system, shop, report, say)
-        report.provider_faults = await _injected_by_providers(shop)
-        await _no_provider_faults(shop)
+        report.provider_faults = await providers.recover(shop)
         say("settling")
         await _settle(system, shop, say)
         evidence = await gather(system.databases, shop)
@@ -79,7 +81,8 @@ async def run(schedule: Schedule, home: Path, say: Say, *, faulty_providers: flo
 
 async def _disturb(system: System, shop: PatientShop, report: Report, say: Say) -> None:
     """Traffic and faults side by side, until all orders were placed and all faults happened."""
-    schedule, traffic = report.schedule, Traffic(shop, at_once=AT_ONCE)
+    schedule = report.schedule
+    traffic = Traffic(shop, at_once=min(AT_ONCE, max(1, schedule.orders // 4)))
     nemesis = Nemesis(system, lambda: traffic.begun, say)
     faults = asyncio.create_task(nemesis.run(schedule))
     watch = asyncio.create_task(nemesis.watch())
@@ -171,15 +174,3 @@ async def _recoveries(injected: list[Injected], databases: Mapping[str, str]) ->
         if firsts and None not in firsts:
             found.append(max((at - fault.at).total_seconds() for at in firsts if at))
     return found
-
-
-async def _provider_faults(shop: PatientShop, seed: int, probability: float) -> None:
-    """Nothing yet."""
-
-
-async def _no_provider_faults(shop: PatientShop) -> None:
-    """Nothing yet."""
-
-
-async def _injected_by_providers(shop: PatientShop) -> Counter[str]:
-    return Counter()
