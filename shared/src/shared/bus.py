@@ -21,6 +21,7 @@ from confluent_kafka.cimpl import NewTopic
 from shared import telemetry
 from shared.contracts.envelope import Envelope, Fact
 from shared.contracts.topics import TOPICS, Topic, topic_of
+from shared.crash import crash_point
 from shared.db import UNAVAILABLE, Database, describe
 from shared.ids import uuid7
 from shared.inbox import UNREADABLE, Inbox, Record
@@ -159,6 +160,7 @@ class Listener:
         if topic in self.stopped:
             await self._call(self._pause, {topic})
             return False
+        crash_point("batch_received")
         try:
             await self._inbox.receive([_record(message) for message in messages])
         except UNAVAILABLE as away:
@@ -203,6 +205,7 @@ class Listener:
         """Commit what is done, without waiting for the answer: what is not committed only comes again."""
         if done:
             self._working.commit(offsets=list(done), asynchronous=True)
+            crash_point("offset_committed")
         first = self._working.poll(POLL_SECONDS)
         if first is None:
             return []

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import orjson
 
+from shared.crash import crash_point
 from shared.db import RETRYABLE, Connection, Database
 from shared.errors import Code, Refusal
 from shared.flush import flush, load
@@ -119,8 +120,10 @@ async def _attempt(
             raise _Repeated
         if refusal is None:
             await flush(conn, tx)
+            crash_point("command_flushed")
     if refusal is not None or answer is None:
         raise refusal or RuntimeError("a command answers its aggregate's id")
+    crash_point("command_committed")
     db.announce(tx.locked)
     return answer
 

@@ -20,6 +20,7 @@ from strawberry.types import ExecutionResult
 
 from shared.auth import Authenticator, Principal
 from shared.commands import Once
+from shared.crash import crash_point
 from shared.db import UNAVAILABLE, describe
 from shared.errors import Code, Refusal
 from shared.ids import uuid7
@@ -124,6 +125,7 @@ def _request(method: str, body: bytes) -> dict[str, Any]:
 async def _answer(send: Send, status: int, payload: object) -> None:
     await send({"type": "http.response.start", "status": status, "headers": _JSON})
     await send({"type": "http.response.body", "body": orjson.dumps(payload)})
+    crash_point("request_answered")
 
 
 def _payload(result: ExecutionResult) -> dict[str, Any]:

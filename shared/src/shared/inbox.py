@@ -19,6 +19,7 @@ import structlog
 from shared import telemetry
 from shared.contracts.envelope import FACTS, Envelope, InvalidFact, parse_fact
 from shared.contracts.topics import TOPICS
+from shared.crash import crash_point
 from shared.db import HOPELESS, Connection, Database, describe
 from shared.flush import flush, load
 from shared.handlers import Delivery, Handlers, HeldBehind, StopConsuming, keys_of, run, transact
@@ -170,14 +171,19 @@ class Inbox:
         tx = Tx(self._consumer, datetime.now(UTC), deliveries[0].cause)
         async with self._db.transaction() as conn:
             fresh, held = await self._claim(conn, deliveries)
+            crash_point("inbox_claimed")
             behind = HeldBehind("behind a dead letter of its key")
             failed: list[tuple[Delivery, Exception]] = [(d, behind) for d in fresh if d.key in held]
             live = [delivery for delivery in fresh if delivery.key not in held]
             await load(conn, tx, keys_of(live))
+            crash_point("rows_loaded")
             failed += await run(tx, live)
             failures = self._run_after(_topic(deliveries[0]), live, failed)
+            crash_point("facts_handled")
             await flush(conn, tx)
+            crash_point("facts_flushed")
             await self._bury(conn, [_dead(delivery, error) for delivery, error in failed])
+        crash_point("facts_committed")
         self._run_of_failures[_topic(deliveries[0])] = failures
         telemetry.MESSAGES.labels(self._consumer).inc(len(fresh) - len(failed))
         telemetry.HANDLED_AT.labels(self._consumer, deliveries[0].origin.topic).set_to_current_time()

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
+from shared.crash import crash_point
 from shared.db import Database, Record
 from shared.handlers import Handle, Handler
 from shared.mapping import Mapping
@@ -121,5 +122,6 @@ async def store(
     """A provider event, stored once by its own id before anything is done about it. False: it was stored before."""
     async with db.connection() as conn:
         done = await conn.execute(_STORE, uuid4(), kind, key, dedupe, payload, correlation_id)
+    crash_point("webhook_stored")
     db.announce([key])
     return done.endswith(" 1")

@@ -8,7 +8,7 @@ import asyncio
 import importlib
 import sys
 
-from shared import operations, telemetry
+from shared import crash, operations, telemetry
 from shared.settings import DatabaseSettings, ServiceSettings, from_environment
 
 
@@ -52,5 +52,7 @@ def _serve(name: str, settings: ServiceSettings) -> None:
     from shared.server import serve  # noqa: PLC0415 - the web server is for this command alone
     from shared.service import REQUESTS_SECONDS, Service  # noqa: PLC0415 - likewise
 
+    if settings.ordermesh_crash_at is not None:
+        crash.arm(settings.ordermesh_crash_at)
     service: Service = importlib.import_module(f"{name}.app").build(settings)
     serve(service, settings, graceful=REQUESTS_SECONDS, failed=lambda: service.start_failure is not None)

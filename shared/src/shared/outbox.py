@@ -13,6 +13,7 @@ from datetime import datetime
 import structlog
 
 from shared import telemetry
+from shared.crash import crash_point
 from shared.db import Connection, Database
 
 log = structlog.get_logger(__name__)
@@ -88,10 +89,13 @@ class Relay:
             [(row["id"], Outgoing(row["topic"], row["key"], row["headers"], row["body"])) for row in rows]
         )
         for wave in waves:
+            crash_point("outbox_read")
             await self.publish([outgoing for _, outgoing in wave])
+            crash_point("events_published")
             await conn.execute(
                 "DELETE FROM outbox_pending WHERE id = ANY($1::bigint[])", [n for n, _ in wave]
             )
+            crash_point("outbox_deleted")
         self._pause = POLL_SECONDS
         telemetry.RELAYED.inc(len(rows))
         return len(rows)

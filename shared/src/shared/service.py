@@ -24,6 +24,7 @@ from shared import maintenance
 from shared.auth import Authenticator
 from shared.backlog import Backlog
 from shared.bus import Bus
+from shared.crash import crash_point
 from shared.db import UNAVAILABLE, Database
 from shared.errors import Code
 from shared.graphql import GraphQLEndpoint
@@ -100,7 +101,10 @@ class Service:
         if self._graph is not None and path == "/graphql":
             return await self._graph(scope, receive, send)
         scope.setdefault("app", self._rest)
-        return await self._rest(scope, receive, send)
+        await self._rest(scope, receive, send)
+        if scope["method"] == "POST":
+            crash_point("webhook_answered")
+        return None
 
     def begin(self) -> None:
         """Start in the background; `started` is set when the service is usable, `start_failure` when it never will be."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared import crash
 from shared.contracts.topics import TOPICS
 
 
@@ -65,6 +66,8 @@ class ServiceSettings(DatabaseSettings, HttpSettings):
     """How long a stop waits for the batch in hand; `service.DRAIN_SECONDS` bounds it."""
     outcome_wait: Annotated[float, Field(ge=0, le=30)] = 5.0
     """How long a mutation waits for other services' outcomes; the gateway's timeout must be longer."""
+    ordermesh_crash_at: crash.Place | None = None
+    """For fault tests alone: where this process is to die."""
 
     @model_validator(mode="after")
     def _remember_longer_than_anything_is_repeated(self) -> Self:

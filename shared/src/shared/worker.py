@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from shared import telemetry
+from shared.crash import crash_point
 from shared.db import UNAVAILABLE, Connection, Database, describe
 from shared.flush import flush, load
 from shared.handlers import Delivery, Handler, keys_of, run, transact
@@ -161,6 +162,8 @@ class Worker:
         token = uuid4()
         async with self._db.connection() as conn:
             rows = await conn.fetch(_CLAIM, token, float(LEASE_SECONDS), kinds, limit)
+        if rows:
+            crash_point("jobs_claimed")
         return [(Job.of(row), token) for row in rows]
 
     def _start(self, call: Call, claimed: Sequence[tuple[Job, UUID]]) -> None:
@@ -176,6 +179,7 @@ class Worker:
         try:
             async with asyncio.timeout(LEASE_SECONDS * 0.8):
                 outcomes = await call.call(jobs)
+            crash_point("provider_called")
             recorded = [Recorded(job, outcome) for job, outcome in zip(jobs, outcomes, strict=True)]
             await self._record(call, recorded, token)
         except Exception as error:  # noqa: BLE001 - an unknown outcome of any kind: look it up at the next attempt
@@ -190,6 +194,7 @@ class Worker:
                 deliveries = [_delivery(r.job, r, call.record) for r in batch if r.job.id in mine]
                 for job_id, error in (await _handle(conn, tx, deliveries)).items():
                     await self._postpone(conn, job_id, error, token=token)
+            crash_point("outcome_recorded")
             self._db.announce(r.job.key for r in batch)
 
         async def reject(one: Recorded, error: Exception) -> None:
@@ -230,6 +235,7 @@ async def _handle(conn: Connection, tx: Tx, deliveries: Sequence[Delivery]) -> d
     failed = {delivery.id: error for delivery, error in await run(tx, deliveries)}
     await flush(conn, tx)
     await conn.execute(_DONE, [delivery.id for delivery in deliveries if delivery.id not in failed])
+    crash_point("outcome_flushed")
     return failed
 
 

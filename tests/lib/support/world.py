@@ -37,6 +37,7 @@ class World:
     places: Places
     urls: dict[str, str]
     kafka_url: str
+    databases: dict[str, str]
 
 
 @asynccontextmanager
@@ -79,7 +80,7 @@ async def a_world(
 
         network = Network(services, webhooks_pending)
         await feed_catalogue(infrastructure.kafka_url, shop)
-        yield World(shop, network, places, urls, infrastructure.kafka_url)
+        yield World(shop, network, places, urls, infrastructure.kafka_url, databases)
 
 
 def _services(infrastructure: Infrastructure, databases: dict[str, str], box: Any) -> list[Service]:

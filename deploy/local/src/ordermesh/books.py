@@ -1,81 +1,355 @@
-"""Do the books agree? What Stripe, Shippo and the mail server saw, against what the orders say."""
+"""Do the books agree? Every promise that can be checked from the outside, order by order, against what the providers saw.
+
+One checker for the demo, the system tests and the fault harness. It judges `evidence` and nothing else, so that each rule
+can be shown a lie and be seen to notice it.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ordermesh.shop import Reading, Shop
+import orjson
+
+from notifications.messages import OCCASIONS
+from ordermesh.evidence import Evidence, Row
+from ordermesh.shop import Reading
+
+WITH_LABEL = {"LABELLED", "DISPATCHED", "DELIVERED", "RETURNED"}
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A broken promise about one order ("" when it is about none)."""
+
+    rule: str
+    order_id: str
+    what: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rule}: order {self.order_id}: {self.what}"
+            if self.order_id
+            else f"{self.rule}: {self.what}"
+        )
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison: what was compared, the two figures, and whether they are equal."""
+    """One rule over all orders: what was compared, the two sums, and who breaks it."""
 
     what: str
     ours: str
     theirs: str
+    violations: tuple[Violation, ...]
 
     @property
     def holds(self) -> bool:
-        return self.ours == self.theirs
+        return not self.violations
 
 
-async def effects(shop: Shop) -> list[Reading]:
-    """The providers' whole record, oldest first."""
-    found: list[Reading] = []
-    while True:
-        since = found[-1]["seq"] if found else 0
-        page = await shop.sandbox("GET", f"/control/effects?since={since}&limit=500")
-        if not page["effects"]:
-            return found
-        found += page["effects"]
+class Book:
+    """The evidence about some orders; effects of other orders are left out. `repeats`: whether faults may have doubled emails."""
+
+    def __init__(
+        self, evidence: Evidence, order_ids: Iterable[str] | None = None, *, repeats: bool = False
+    ) -> None:
+        self.evidence, self.repeats = evidence, repeats
+        wanted = evidence.orders if order_ids is None else order_ids
+        self.orders = {
+            order_id: evidence.orders[order_id] for order_id in wanted if order_id in evidence.orders
+        }
+        self.numbers = {order["order_number"]: order_id for order_id, order in self.orders.items()}
+        self.notifications = [n for order_id in self.orders for n in evidence.notifications.get(order_id, ())]
+
+    def effects(self, kind: str) -> dict[str, list[Reading]]:
+        """By order, for those kinds that name theirs."""
+        found: dict[str, list[Reading]] = {order_id: [] for order_id in self.orders}
+        for effect in self.evidence.effects:
+            if effect["kind"] == kind and effect["order_id"] in found:
+                found[effect["order_id"]].append(effect)
+        return found
+
+    def messages(self, channel: str, kind: str) -> tuple[list[Row], list[Reading]]:
+        """What we say was sent by a channel, and what its provider took: every message names its order's number."""
+        ours = [n for n in self.notifications if n["channel"] == channel]
+        theirs = [e for e in self.evidence.effects if e["kind"] == kind and self._named(str(e["payload"]))]
+        return ours, theirs
+
+    def _named(self, body: str) -> bool:
+        return any(number in body for number in self.numbers)
 
 
-async def checks(shop: Shop, orders: Sequence[Reading]) -> list[Check]:
-    """Compare the record with these orders, as they stand now; effects of other orders are left out."""
-    ids = {order["id"] for order in orders}
-    record = await effects(shop)
-    seen = [effect for effect in record if effect["order_id"] in ids]
-    return [
-        _money(orders, seen),
-        *_labels(orders, seen),
-        _messages(orders, record, "EMAIL", "smtp.message"),
-        _messages(orders, record, "SMS", "twilio.message.sent"),
-    ]
+Rule = Callable[[Book], Check]
 
 
-def _money(orders: Sequence[Reading], seen: Sequence[Reading]) -> Check:
-    payments = [order["payment"] for order in orders]
-    ours = sum(payment["capturedAmount"] - payment["refundedAmount"] for payment in payments)
-    captured = sum(e["amount"] for e in seen if e["kind"] == "stripe.charge.succeeded")
-    refunded = sum(e["amount"] for e in seen if e["kind"] == "stripe.refund.succeeded")
-    return Check("orders' captures - refunds = Stripe's", f"{ours:.2f}", f"{(captured - refunded) / 100:.2f}")
+def checks(book: Book) -> list[Check]:
+    """Every rule, judged."""
+    return [rule(book) for rule in RULES]
 
 
-def _labels(orders: Sequence[Reading], seen: Sequence[Reading]) -> list[Check]:
-    bought = Counter(e["order_id"] for e in seen if e["kind"] == "shippo.label.purchased")
-    bought.subtract(e["order_id"] for e in seen if e["kind"] == "shippo.label.refunded")
-    with_label = {"LABELLED", "DISPATCHED", "DELIVERED", "RETURNED"}
-    live = {
-        order["id"]: sum(shipment["status"] in with_label for shipment in order["shipments"] or ())
-        for order in orders
+def violations(book: Book) -> list[Violation]:
+    """Every broken promise, in the order of the rules."""
+    return [violation for check in checks(book) for violation in check.violations]
+
+
+def _check(what: str, ours: object, theirs: object, broken: Iterable[tuple[str, str]]) -> Check:
+    return Check(what, str(ours), str(theirs), tuple(Violation(what, *each) for each in broken))
+
+
+def _everybody_knows(book: Book) -> Check:
+    evidence = book.evidence
+    others = {
+        "payments": evidence.payments,
+        "shipping": evidence.consignments,
+        "notifications": evidence.contacts,
     }
-    theirs = {order_id: bought.get(order_id, 0) for order_id in live}
-    agree = sum(live[order_id] == theirs[order_id] for order_id in live)
-    return [
-        Check("one live label per shipment (orders that agree)", str(len(live)), str(agree)),
-        Check("live labels", str(sum(live.values())), str(sum(theirs.values()))),
+    missing = [
+        (order_id, f"{who} has never heard of it")
+        for who, rows in others.items()
+        for order_id in book.orders
+        if order_id not in rows
     ]
-
-
-def _messages(orders: Sequence[Reading], record: Sequence[Reading], channel: str, kind: str) -> Check:
-    """Every message names its order: as many went out as the orders list as sent, none twice, none missing."""
-    numbers = {order["orderNumber"] for order in orders}
-    sent = sum(
-        notification["channel"] == channel and notification["status"] == "SENT"
-        for order in orders
-        for notification in order["notifications"] or ()
+    return _check(
+        "orders that every service knows", len(book.orders), len(book.orders) - len(missing), missing
     )
-    bodies = [str(effect["payload"]) for effect in record if effect["kind"] == kind]
-    out = sum(any(number in body for number in numbers) for body in bodies)
-    return Check(f"{channel} messages, each once", str(sent), str(out))
+
+
+def _captures(book: Book) -> Check:
+    """At most once, of the whole amount; orders, payments and Stripe name the same sum."""
+    charges = book.effects("stripe.charge.succeeded")
+
+    def broken() -> Iterator[tuple[str, str]]:
+        for order_id, order in book.orders.items():
+            amounts = [charge["amount"] for charge in charges[order_id]]
+            payment = book.evidence.payments.get(order_id, {})
+            known = (order["captured"], payment.get("captured_amount"))
+            if len(amounts) > 1:
+                yield order_id, f"captured {len(amounts)} times: {amounts}"
+            elif set(known) != {sum(amounts)}:
+                yield order_id, f"captured: orders {known[0]}, payments {known[1]}, Stripe {sum(amounts)}"
+            elif amounts and amounts != [order["total"]]:
+                yield order_id, f"captured {amounts[0]} of {order['total']}"
+
+    ours = sum(order["captured"] for order in book.orders.values())
+    return _check("captured = Stripe's charges, each once", _money(ours), _money(_sum(charges)), broken())
+
+
+def _refunds(book: Book) -> Check:
+    refunds = book.effects("stripe.refund.succeeded")
+
+    def broken() -> Iterator[tuple[str, str]]:
+        for order_id, order in book.orders.items():
+            theirs = sum(refund["amount"] for refund in refunds[order_id])
+            payment = book.evidence.payments.get(order_id, {})
+            known = (order["refunded"], payment.get("refunded_amount"))
+            if set(known) != {theirs}:
+                yield order_id, f"refunded: orders {known[0]}, payments {known[1]}, Stripe {theirs}"
+
+    ours = sum(order["refunded"] for order in book.orders.values())
+    return _check("refunded = Stripe's refunds", _money(ours), _money(_sum(refunds)), broken())
+
+
+def _nothing_kept(book: Book) -> Check:
+    cancelled = {order_id: order for order_id, order in book.orders.items() if order["status"] == "CANCELLED"}
+    kept = [
+        (order_id, f"cancelled, and {order['captured'] - order['refunded']} kept")
+        for order_id, order in cancelled.items()
+        if order["captured"] != order["refunded"]
+    ]
+    return _check("cancelled orders whose money went back", len(cancelled), len(cancelled) - len(kept), kept)
+
+
+def _labels(book: Book) -> Check:
+    """One live label for each shipment that has one: what was bought beside it went back."""
+    bought, returned = book.effects("shippo.label.purchased"), book.effects("shippo.label.refunded")
+
+    def live(order_id: str) -> set[str]:
+        gone = {effect["resource"] for effect in returned[order_id]}
+        return {effect["resource"] for effect in bought[order_id]} - gone
+
+    def ours(order_id: str) -> set[str]:
+        shipments = book.evidence.shipments.get(order_id, ())
+        return {s["transaction_id"] for s in shipments if s["status"] in WITH_LABEL and s["transaction_id"]}
+
+    broken = [
+        (order_id, f"live labels: shipping {sorted(ours(order_id))}, Shippo {sorted(live(order_id))}")
+        for order_id in book.orders
+        if ours(order_id) != live(order_id)
+    ]
+    counted = [sum(len(labels(order_id)) for order_id in book.orders) for labels in (ours, live)]
+    return _check("live labels = Shippo's, one a shipment", counted[0], counted[1], broken)
+
+
+def _emails(book: Book) -> Check:
+    """At least once; once, where nothing went wrong."""
+    ours, theirs = book.messages("EMAIL", "smtp.message")
+    taken = Counter(effect["resource"].strip("<>").partition("@")[0] for effect in theirs)
+    sent = [n for n in ours if n["status"] == "SENT"]
+    broken = [
+        (str(n["order_id"]), f"email {n['template']}: the mail server has it {taken[str(n['id'])]} times")
+        for n in sent
+        if taken[str(n["id"])] < 1 or (taken[str(n["id"])] > 1 and not book.repeats)
+    ]
+    return _check("emails sent, none missing", len(sent), len(taken), broken)
+
+
+def _sms(book: Book) -> Check:
+    """At most once, whatever went wrong; what is called sent was sent."""
+    ours, theirs = book.messages("SMS", "twilio.message.sent")
+    taken = {effect["resource"] for effect in theirs}
+    copies = Counter((effect["recipient"], str(effect["payload"].get("body"))) for effect in theirs)
+    sent = [n for n in ours if n["status"] == "SENT"]
+    broken = [
+        (str(n["order_id"]), f"SMS {n['template']} never reached Twilio")
+        for n in sent
+        if n["provider_id"] not in taken
+    ]
+    broken += [
+        ("", f"{count} times the same SMS: {body!r}") for (_, body), count in copies.items() if count > 1
+    ]
+    return _check("SMS sent, none twice", len(sent), len(taken), broken)
+
+
+def _alerts(book: Book) -> Check:
+    ours, theirs = book.messages("SLACK", "slack.message")
+    told = "\n".join(str(effect["payload"]) for effect in theirs)
+    sent = [n for n in ours if n["status"] == "SENT"]
+    by_id = {order_id: number for number, order_id in book.numbers.items()}
+    broken = [
+        (str(n["order_id"]), f"alert {n['template']} never reached Slack")
+        for n in sent
+        if by_id[str(n["order_id"])] not in told
+    ]
+    return _check("alerts sent, none missing", len(sent), len(sent) - len(broken), broken)
+
+
+def _every_message_went_out(book: Book) -> Check:
+    """A message whose fate nobody can know is UNKNOWN, which only an SMS may be."""
+    fine = {"EMAIL": {"SENT", "SKIPPED"}, "SMS": {"SENT", "SKIPPED", "UNKNOWN"}, "SLACK": {"SENT", "SKIPPED"}}
+    broken = [
+        (str(n["order_id"]), f"{n['channel']} {n['template']} is {n['status']}: {n['failure_reason']}")
+        for n in book.notifications
+        if n["status"] not in fine[n["channel"]]
+    ]
+    return _check(
+        "messages noted, and gone out", len(book.notifications), len(book.notifications) - len(broken), broken
+    )
+
+
+def _every_occasion_was_told(book: Book) -> Check:
+    """Whatever happened to an order that somebody is to hear of has its messages: once, or each time, as its occasion says."""
+    per = {fact.type: occasion.per for fact, occasion in OCCASIONS.items()}
+    happened = {
+        (fact["key"], fact["type"], str(orjson.loads(fact["body"]).get(per[fact["type"]], "")))
+        for fact in book.evidence.facts
+        if fact["type"] in per and fact["key"] in book.orders
+    }
+    noted = {(str(n["order_id"]), n["template"], n["business_key"]) for n in book.notifications}
+    due, told = (Counter((order_id, type_) for order_id, type_, _ in each) for each in (happened, noted))
+    broken = [
+        (order_id, f"{type_} happened {due[order_id, type_]} times, told {told[order_id, type_]} times")
+        for order_id, type_ in due.keys() | told.keys()
+        if told[order_id, type_] != due[order_id, type_]
+    ]
+    return _check("occasions, and told", due.total(), told.total(), broken)
+
+
+def _timelines(book: Book) -> Check:
+    """Each entry begins where the one before ended, and the last is where the order is."""
+
+    def broken() -> Iterator[tuple[str, str]]:
+        for order_id, order in book.orders.items():
+            entries = book.evidence.timeline.get(order_id, [])
+            steps = [entry["to_status"] for entry in entries]
+            starts = [entry["from_status"] for entry in entries[1:]]
+            if starts != steps[:-1] or steps[-1:] != [order["status"]]:
+                yield (
+                    order_id,
+                    f"its timeline {list(zip(starts, steps[1:], strict=False))} does not lead to {order['status']}",
+                )
+
+    found = list(broken())
+    return _check("timelines without a gap", len(book.orders), len(book.orders) - len(found), found)
+
+
+def _nothing_lies_about(book: Book) -> Check:
+    """Nothing unsent, undone, given up, or held back."""
+    waiting = [("", f"{count} in {place}") for place, count in book.evidence.in_flight.items()]
+    failed = [
+        (job["key"], f"{job['service']} gave {job['kind']} up: {job['last_error']}")
+        for job in book.evidence.jobs
+        if job["state"] == "failed"
+    ]
+    dead = [
+        (
+            letter["aggregate_key"] or "",
+            f"{letter['service']} buried {letter['topic']} {letter['offset']}: {letter['reason']}",
+        )
+        for letter in book.evidence.dead_letters
+    ]
+    broken = [*dead, *failed, *waiting]
+    return _check("left unsent, undone, buried", len(broken), 0, broken)
+
+
+RULES: tuple[Rule, ...] = (
+    _nothing_lies_about,
+    _everybody_knows,
+    _captures,
+    _refunds,
+    _nothing_kept,
+    _labels,
+    _emails,
+    _sms,
+    _alerts,
+    _every_message_went_out,
+    _every_occasion_was_told,
+    _timelines,
+)
+
+
+def history(evidence: Evidence, order_id: str) -> list[str]:
+    """Everything that is known of one order, in order of time: facts, timeline, jobs, what providers saw."""
+    found: list[tuple[str, str]] = []
+    found += [
+        (fact["time"], f"fact      {fact['service']} said {fact['type']}")
+        for fact in evidence.facts
+        if fact["key"] == order_id
+    ]
+    found += [
+        (
+            _at(entry["at"]),
+            f"timeline  {entry['what']}: {entry['from_status']} -> {entry['to_status']} ({entry['actor']})",
+        )
+        for entry in evidence.timeline.get(order_id, ())
+    ]
+    found += [
+        (
+            _at(job["created_at"]),
+            f"job       {job['service']} {job['kind']} {job['state']}, attempt {job['attempts']} {job['last_error'] or ''}",
+        )
+        for job in evidence.jobs
+        if job["key"] == order_id
+    ]
+    found += [
+        (effect["at"], f"provider  {effect['kind']} {effect['resource']} {effect['amount'] or ''}")
+        for effect in evidence.effects
+        if effect["order_id"] == order_id
+    ]
+    found += [
+        (_at(letter["failed_at"]), f"buried    {letter['service']}: {letter['reason']}")
+        for letter in evidence.dead_letters
+        if letter["aggregate_key"] == order_id
+    ]
+    return [f"{at[11:23]}  {what}" for at, what in sorted(found)]
+
+
+def _at(at: object) -> str:
+    return str(at).replace(" ", "T")
+
+
+def _sum(effects: dict[str, list[Reading]]) -> int:
+    return sum(effect["amount"] for found in effects.values() for effect in found)
+
+
+def _money(minor: int) -> str:
+    return f"{minor / 100:.2f}"

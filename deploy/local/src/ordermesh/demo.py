@@ -10,11 +10,13 @@ from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from ordermesh.books import Check, checks
+from ordermesh.books import Book, Check, checks
 from ordermesh.catalogue import feed_catalogue
+from ordermesh.evidence import gather, in_flight
 from ordermesh.programs import GATEWAY, PROVIDERS, SANDBOX
 from ordermesh.settings import Settings
 from ordermesh.shop import Places, Reading, Shop
@@ -59,12 +61,12 @@ async def _run(stack: Stack, console: Console) -> bool:
     async with Shop(Places(stack.urls[GATEWAY], stack.urls[SANDBOX])) as shop:
         await feed_catalogue(stack.infrastructure.kafka_url, shop)
         told = await _tell_all(shop, console)
-        await _quiet(shop)
+        await _quiet(stack, shop)
         orders = [await shop.read(done.order["id"]) for done in told if done.order]
         by_id = {order["id"]: order for order in orders}
         console.print(_orders_table(told, by_id), _timelines_table(orders))
         console.print(await _providers_table(shop))
-        agreed = await checks(shop, orders)
+        agreed = checks(Book(await gather(stack.infrastructure.databases, shop), by_id))
         console.print(_books_table(agreed))
     failures = [done for done in told if done.order is None]
     for done in failures:
@@ -100,18 +102,10 @@ async def _tell_all(shop: Shop, console: Console) -> list[Told]:
         )
 
 
-async def _quiet(shop: Shop) -> None:
+async def _quiet(stack: Stack, shop: Shop) -> None:
     """Until webhooks are delivered, fees booked, and messages no longer on their way."""
     for _ in range(QUIET_SECONDS * 5):
-        pending = await shop.sandbox("GET", "/control/pending")
-        page = await shop.ask("{ orders(limit: 100) { nodes { id notifications { status } } } }")
-        waiting = [
-            notification
-            for order in page["orders"]["nodes"]
-            for notification in order["notifications"] or ()
-            if notification["status"] == "REQUESTED"
-        ]
-        if not pending["pending"] and not waiting:
+        if not await in_flight(stack.infrastructure.databases, shop):
             return
         await asyncio.sleep(0.2)
 
@@ -163,6 +157,8 @@ def _books_table(agreed: Sequence[Check]) -> Table:
     table = Table("check", "ours", "theirs", "", title="The books", box=SIMPLE_HEAD)
     for check in agreed:
         table.add_row(check.what, check.ours, check.theirs, "[green]agree" if check.holds else "[red]DIFFER")
+        for violation in check.violations:
+            table.add_row(f"[red]{escape(str(violation))}")
     return table
 
 

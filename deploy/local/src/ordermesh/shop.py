@@ -4,7 +4,7 @@ Everything goes over HTTP to real processes, with real tokens. Nothing here read
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
@@ -13,7 +13,7 @@ from uuid import uuid4
 import orjson
 from pyreqwest.client import Client, ClientBuilder
 
-UNTIL_SECONDS = 60
+UNTIL_SECONDS = 60.0
 POLL_SECONDS = 0.1
 
 ORDER = """
@@ -65,10 +65,22 @@ class Places:
 
 
 class Shop:
-    """The gateway and the sandbox, with a token for each person. `repeat`: send every mutation twice, under one key."""
+    """The gateway and the sandbox, with a token for each person.
 
-    def __init__(self, places: Places, *, repeat: bool = False) -> None:
+    `repeat`: send every mutation twice, under one key. `patience`: how long to wait for what must come, in seconds; `poll`: how
+    long between two looks.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        *,
+        repeat: bool = False,
+        patience: float = UNTIL_SECONDS,
+        poll: float = POLL_SECONDS,
+    ) -> None:
         self.places = places
+        self.patience, self.poll = patience, poll
         self._repeat = repeat
         self._tokens: dict[tuple[str, str], str] = {}
         self._client: Client = ClientBuilder().timeout(timedelta(seconds=30)).build()
@@ -116,11 +128,10 @@ class Shop:
 
     async def until_listed(self, skus: set[str]) -> None:
         """Until the catalogue has reached the shop: an order for it is no longer refused as unknown. Raises NotYet."""
-        for _ in range(int(UNTIL_SECONDS / POLL_SECONDS)):
+        async for _ in self._looks():
             page = await self.ask("{ skus(limit: 100) { id } }")
             if skus <= {sku["id"] for sku in page["skus"]}:
                 return
-            await asyncio.sleep(POLL_SECONDS)
         raise NotYet(f"the catalogue does not list {skus}")
 
     async def place(self, shopper: str, items: dict[str, int], *, phone: str | None = None) -> Reading:
@@ -156,12 +167,19 @@ class Shop:
         """Read again until `ready`. Raises NotYet."""
         role, subject = ("shopper", shopper) if shopper else ("staff", "sam")
         order: Reading = {}
-        for _ in range(int(UNTIL_SECONDS / POLL_SECONDS)):
+        async for _ in self._looks():
             order = await self.read(order_id, role=role, subject=subject)
             if order and ready(order):
                 return order
-            await asyncio.sleep(POLL_SECONDS)
         raise NotYet(f"order {order_id}: {order}")
+
+    async def _looks(self) -> AsyncIterator[None]:
+        """One after the other, as long as patience lasts."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.patience
+        while loop.time() < deadline:
+            yield
+            await asyncio.sleep(self.poll)
 
     async def _post(self, url: str, body: Reading, headers: dict[str, str]) -> Reading:
         response = await self._client.post(url).headers(headers).body_json(body).build().send()

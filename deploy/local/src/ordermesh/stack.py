@@ -4,8 +4,9 @@ A program starts when its own commands (migrations, replay) succeeded and its pr
 never assumed. One that dies ends the whole stack with its reason. Stopping goes in reverse order, gently, then by force.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from ordermesh import loopback, programs
 from ordermesh.errors import LauncherError
@@ -56,11 +57,28 @@ class Stack:
         part = self.infrastructure.dead()
         raise LauncherError(f"{part} stopped by itself.\n{tail(self.directory.log(str(part)))}")
 
+    def child(self, name: str) -> Child:
+        """The program's process, running or ended."""
+        return self._children[name]
+
+    async def step(self, name: str, step: str) -> None:
+        """Run one of the program's own commands (replay). Raises LauncherError with the end of its log if it fails."""
+        await run(self._command(self._program(name), step))
+
+    def start_again(self, name: str, environment: Mapping[str, str]) -> None:
+        """Start a program that has ended once more, in another environment; its readiness is the caller's to ask."""
+        program = replace(self._program(name), environment=environment)
+        child = self._children[name] = start(self._command(program))
+        self.directory.record(name, Running(child.identity, program.port, Identity.current()))
+
     def is_alive(self) -> bool:
         """Whether everything that was started still runs."""
         return self.infrastructure.dead() is None and all(
             child.is_alive() for child in self._children.values()
         )
+
+    def _program(self, name: str) -> Program:
+        return next(program for wave in self._waves for program in wave if program.name == name)
 
     async def _start(self, program: Program) -> None:
         log = self.directory.new_log(program.name)
@@ -69,7 +87,7 @@ class Stack:
         child = start(self._command(program))
         self._children[program.name] = child
         self.directory.record(program.name, Running(child.identity, program.port, Identity.current()))
-        if not await until(lambda: _is_ready(program), process=child, seconds=START_SECONDS):
+        if not await until(lambda: is_ready(program.url), process=child, seconds=START_SECONDS):
             state = f"is not ready after {START_SECONDS:.0f} s" if child.is_alive() else ending(child)
             raise LauncherError(f"{program.name} did not start ({state}).\n{tail(log)}")
         self._say(f"{program.name} is ready at {program.url}")
@@ -132,9 +150,10 @@ async def _stop_orphans(directory: RunDirectory) -> None:
             directory.forget(name)
 
 
-async def _is_ready(program: Program) -> bool:
+async def is_ready(url: str) -> bool:
+    """Whether the program there says so itself."""
     try:
-        status, _ = await loopback.request("GET", f"{program.url}/health/ready", seconds=5)
+        status, _ = await loopback.request("GET", f"{url}/health/ready", seconds=5)
     except (OSError, TimeoutError):
         return False
     return status == 200  # noqa: PLR2004 - HTTP's OK

