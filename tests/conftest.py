@@ -26,7 +26,7 @@ MESSAGING = (
     "faults",
     "system",
     "local/test_kafka.py",
-    *(f"shared/test_{module}.py" for module in ("bus", "inbox", "outbox", "service")),
+    *(f"shared/test_{module}.py" for module in ("bus", "outbox", "service")),
 )
 """Where a broker matters: these run on Apache Kafka too (`make test-apache`)."""
 

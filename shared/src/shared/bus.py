@@ -27,6 +27,7 @@ from shared.ids import uuid7
 from shared.inbox import Inbox, Record
 from shared.outbox import Outgoing
 from shared.settings import ServiceSettings
+from shared.watchdog import Heartbeat, longest_silence
 
 log = structlog.get_logger(__name__)
 
@@ -56,6 +57,7 @@ class Bus:
         )
         self._producer = _Producer(settings)
         self._resuming: set[asyncio.Task[None]] = set()
+        self._heartbeats: list[Heartbeat] = []
         self.stopped_because: str | None = None
 
     def listen(
@@ -92,9 +94,31 @@ class Bus:
         """Raises one of UNAVAILABLE; may be tried again."""
         await self._producer.start()
         await self._broker.start()
+        self._heartbeats = [_heartbeat_of(consumer) for _, consumer in self._consumers()]
+
+    def silent_for(self) -> float:
+        """Seconds since the slowest consumer's loop last came round; 0 while nothing is heard."""
+        return longest_silence(self._heartbeats)
+
+    async def lag(self) -> dict[tuple[str, str, str], int]:
+        """By group, topic and partition: how many records the broker had, when last fetched from, that were not taken yet."""
+        found: dict[tuple[str, str, str], int] = {}
+        for group, consumer in self._consumers():
+            for part in consumer.assignment():
+                with suppress(IllegalStateError):  # a rebalance takes it away just now
+                    end = consumer.highwater(part)
+                    if end is not None:
+                        at = await consumer.position(part)
+                        found[group, part.topic, str(part.partition)] = max(0, end - at)
+        return found
+
+    def _consumers(self) -> list[tuple[str, Any]]:
+        subscribers: Any = self._broker.subscribers
+        return [(each.group_id, each.consumer) for each in subscribers if each.consumer is not None]
 
     async def stop_listening(self) -> None:
         """Take no new batch and finish the one in hand; publishing goes on."""
+        self._heartbeats = []
         await asyncio.gather(*(subscriber.stop() for subscriber in self._broker.subscribers))
 
     async def stop(self) -> None:
@@ -149,6 +173,18 @@ class Bus:
             telemetry.CONSUMER_PAUSED.set(0)
             log.info("consumer resumes")
             return
+
+
+def _heartbeat_of(consumer: Any) -> Heartbeat:
+    """Beats each time that the library's loop asks for records."""
+    heartbeat, take = Heartbeat(), consumer.getmany
+
+    async def getmany(**options: Any) -> Any:
+        heartbeat.beat()
+        return await take(**options)
+
+    consumer.getmany = getmany
+    return heartbeat
 
 
 class _Producer:

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from shared import maintenance
+from shared import maintenance, telemetry
 from shared.auth import Authenticator
 from shared.bus import Bus
 from shared.db import UNAVAILABLE, Database
@@ -65,6 +65,7 @@ class Service:
         self._closing = closing
         self._tasks: list[asyncio.Task[None]] = []
         self._starting: asyncio.Task[None] | None = None
+        self._lagging: set[tuple[str, str, str]] = set()
         self._waits_for = "nothing yet"
         self.started = asyncio.Event()
         self.start_failure: str | None = None
@@ -72,7 +73,7 @@ class Service:
         own = [
             Route("/health/live", self._liveness),
             Route("/health/ready", self._readiness),
-            Route("/metrics", _metrics),
+            Route("/metrics", self._metrics),
         ]
         self._rest = Starlette(routes=[*own, *routes])
         if handlers.by_fact:
@@ -154,9 +155,21 @@ class Service:
         return Response(body, 503 if problems else 200, media_type="application/json")
 
     async def _liveness(self, _: Request) -> Response:
-        """A start that failed for good is for the orchestrator to repeat; waiting for others is not."""
-        live = self.start_failure is None
+        """A start that failed for good, or a consumer that is stuck, is for the orchestrator to end; waiting for others is not."""
+        live = self.start_failure is None and not self._is_stuck()
         return Response(orjson.dumps({"live": live}), 200 if live else 503, media_type="application/json")
+
+    def _is_stuck(self) -> bool:
+        return self.bus.silent_for() > self.settings.consumer_stuck_after
+
+    async def _metrics(self, _: Request) -> Response:
+        lag = await self.bus.lag()
+        for gone in self._lagging - lag.keys():
+            telemetry.CONSUMER_LAG.remove(*gone)
+        for labels, records in lag.items():
+            telemetry.CONSUMER_LAG.labels(*labels).set(records)
+        self._lagging = set(lag)
+        return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     def _not_started(self) -> dict[str, str]:
         if self.start_failure is not None:
@@ -172,6 +185,8 @@ class Service:
             problems["database"] = type(away).__name__
         if self.bus.stopped_because is not None:
             problems["consumer"] = self.bus.stopped_because
+        elif self._is_stuck():
+            problems["consumer"] = "stuck"
         if ended := [task.get_name() for task in self._tasks if task.done()]:
             problems["tasks"] = f"not running: {', '.join(ended)}"
         return problems
@@ -196,10 +211,6 @@ async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
     body = orjson.dumps({"data": None, "errors": [error]})
     response = Response(body, 503, headers={"retry-after": "1"}, media_type="application/json")
     await response(scope, receive, send)
-
-
-async def _metrics(_: Request) -> Response:
-    return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
 
 
 async def _lifespan(service: Service, receive: Receive, send: Send) -> None:

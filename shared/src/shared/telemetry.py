@@ -17,6 +17,11 @@ JOBS_FAILED = Counter("ordermesh_jobs_failed", "Jobs given up: a person has to l
 CONSUMER_PAUSED = Gauge(
     "ordermesh_consumer_paused", "1 while the consumer waits for the database or was stopped"
 )
+CONSUMER_LAG = Gauge(
+    "ordermesh_consumer_lag",
+    "Records on the broker that the consumer has not taken, as of its last fetch",
+    ["group", "topic", "partition"],
+)
 
 _PRIVATE = re.compile(
     r"secret|token|password|authorization|email|phone|address|street|recipient|contact|(^|_)name$|signature",
