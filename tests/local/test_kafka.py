@@ -12,9 +12,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from ordermesh.apache_kafka import IMAGE, DockerKafka, JavaKafka
 from ordermesh.errors import LauncherError
 from ordermesh.infrastructure import Infrastructure
-from ordermesh.kafka import GivenBroker, Tansu, pick
+from ordermesh.kafka import GivenBroker, Tansu, embedded, pick, running_url
+from ordermesh.process import Identity
 from ordermesh.settings import Settings
-from ordermesh.state import RunDirectory
+from ordermesh.state import RunDirectory, Running
 
 
 async def test_a_record_goes_through_the_broker_that_was_picked(infra: Infrastructure) -> None:
@@ -189,6 +190,15 @@ with socket.create_server((host, int(port))) as server:
     assert told[:4] == ["run", "--rm", "--publish", f"127.0.0.1:{broker.port}:9092"]
     assert f"KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://{broker.url}" in told
     assert told[-1] == IMAGE
+
+
+async def test_whatever_broker_runs_is_found(directory: RunDirectory) -> None:
+    settings = Settings.read({"ORDERMESH_HOME": str(directory.path)})
+    for name, broker in embedded(settings, directory).items():
+        assert running_url(settings, directory) is None, name
+        directory.record(broker.name, Running(Identity.current(), 7))
+        assert running_url(settings, directory) == "127.0.0.1:7", name
+        directory.forget(broker.name)
 
 
 async def test_apache_kafka_keeps_topics_and_records_over_a_restart(directory: RunDirectory) -> None:

@@ -151,7 +151,7 @@ async def take_down(settings: Settings) -> list[str]:
 
 async def create_topics(infrastructure: Infrastructure, settings: Settings) -> None:
     """Create the declared topics with their declared partitions; safe to repeat. Raises LauncherError if the broker refuses."""
-    argv = (sys.executable, "-m", "ordermesh.topics", infrastructure.kafka_url)
+    argv = (sys.executable, "-m", "shared.topics", infrastructure.kafka_url)
     log = RunDirectory(settings.ordermesh_home).new_log("topics")
     await run(Command(name="Creating the topics", argv=argv, environment=settings.environment, log=log))
 

@@ -164,6 +164,14 @@ def pick(settings: Settings, directory: RunDirectory) -> Broker:
     return next((every[name] for name in wanted if every[name].is_there()), every[wanted[-1]])
 
 
+def running_url(settings: Settings, directory: RunDirectory) -> str | None:
+    """Where the broker of this run directory listens, whichever it is; None if none runs."""
+    for broker in embedded(settings, directory).values():
+        if (running := directory.running(broker.name)) is not None:
+            return f"127.0.0.1:{running.port}"
+    return None
+
+
 async def _listens(address: str) -> bool:
     host, _, port = address.strip().rpartition(":")
     try:
