@@ -7,10 +7,10 @@ PACKAGES := shared services/orders services/payments services/shipping services/
 SOURCES := shared services deploy tests
 ARGS ?=
 
-.PHONY: help setup lock check format test demo up bench clean
+.PHONY: help setup lock check format test test-apache demo up bench clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready ## install everything into .venv (python3 >= 3.11 and PyPI are all it needs)
 
@@ -41,6 +41,9 @@ format: setup ## rewrite the sources in the house format
 
 test: setup ## the whole suite, on real PostgreSQL and a real broker
 	$(BIN)/pytest $(ARGS)
+
+test-apache: setup ## the messaging, story and fault tests on Apache Kafka (needs Java; fetched by Maven once)
+	REQUIRE_KAFKA=apache $(BIN)/pytest -m messaging $(ARGS)
 
 demo: setup ## place, pay, ship, cancel and refund 20 orders on the embedded stack; print what happened
 	$(BIN)/ordermesh demo

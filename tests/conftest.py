@@ -1,26 +1,60 @@
 """What every test stands on: a real PostgreSQL and a real broker, started once; a fresh database for whoever asks.
 
-Python's own sockets connect to loopback only.
+The broker is the launcher's choice (`ordermesh.kafka.pick`; ORDERMESH_KAFKA, REQUIRE_KAFKA), PostgreSQL is always embedded. Python's own sockets connect to loopback only.
 """
 
 import asyncio
 import importlib.util
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ordermesh.infrastructure import Infrastructure, embedded
+from ordermesh import kafka
+from ordermesh.errors import LauncherError
+from ordermesh.infrastructure import Infrastructure, opened
+from ordermesh.settings import Settings
+from ordermesh.state import RunDirectory
 from shared.bus import create_topics
 from shared.migrations import migrate
 
 SERVICES = ("orders", "payments", "shipping", "notifications")
+TESTS = Path(__file__).parent
+MESSAGING = (
+    "faults",
+    "system",
+    "local/test_kafka.py",
+    *(f"shared/test_{module}.py" for module in ("bus", "outbox", "service")),
+)
+"""Where a broker matters: these run on Apache Kafka too (`make test-apache`)."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(item.path.is_relative_to(TESTS / place) for place in MESSAGING):
+            item.add_marker(pytest.mark.messaging)
+
+
+def pytest_report_header() -> str:
+    """What was picked; asked for on a directory that is never made."""
+    nowhere = TESTS / "nowhere"
+    try:
+        return f"kafka: {kafka.pick(choice(nowhere), RunDirectory(nowhere)).description}"
+    except LauncherError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def choice(home: Path) -> Settings:
+    """The environment's, but for databases: tests make their own by the dozen."""
+    blank = dict.fromkeys(f"{service}_database_url" for service in SERVICES)
+    return Settings.read(ordermesh_home=home, ordermesh_fast=True).model_copy(update=blank)
 
 
 @pytest.fixture(scope="session")
 async def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Infrastructure]:
-    async with embedded(home=tmp_path_factory.mktemp("home"), fast=True) as running:
+    async with opened(choice(tmp_path_factory.mktemp("home"))) as running:
         await create_topics(running.kafka_url)
         yield running
 

@@ -19,6 +19,7 @@ from ordermesh.state import RunDirectory
 Launch = Callable[..., Awaitable[Process]]
 _GIVEN = (
     "KAFKA_URL",
+    "REQUIRE_KAFKA",
     *(f"{name}_DATABASE_URL" for name in ("ORDERS", "PAYMENTS", "SHIPPING", "NOTIFICATIONS")),
 )
 
@@ -36,7 +37,7 @@ def directory(tmp_path: Path) -> RunDirectory:
 
 @pytest.fixture
 def settings(directory: RunDirectory) -> Settings:
-    return Settings(ordermesh_home=directory.path, ordermesh_fast=True)
+    return Settings(ordermesh_home=directory.path, ordermesh_fast=True, ordermesh_kafka="embedded")
 
 
 @pytest.fixture
@@ -46,7 +47,8 @@ async def launch(directory: RunDirectory, settings: Settings) -> AsyncIterator[L
 
     async def start(*arguments: str, **variables: str) -> Process:
         inherited = {name: value for name, value in os.environ.items() if name not in _GIVEN}
-        chosen = {"ORDERMESH_HOME": str(directory.path), "ORDERMESH_FAST": "1", **variables}
+        ours = {"ORDERMESH_HOME": str(directory.path), "ORDERMESH_FAST": "1", "ORDERMESH_KAFKA": "embedded"}
+        chosen = {name: value for name, value in (ours | variables).items() if value}
         process = await asyncio.create_subprocess_exec(
             sys.executable, *arguments, env=inherited | chosen, stdout=PIPE, stderr=PIPE
         )

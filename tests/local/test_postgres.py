@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -18,6 +19,7 @@ from ordermesh.errors import LauncherError
 from ordermesh.infrastructure import Infrastructure
 from ordermesh.postgres import SERVICES, Postgres
 from ordermesh.process import Identity, gone
+from ordermesh.settings import CHECKOUT
 from ordermesh.state import RunDirectory
 from ordermesh.unprivileged import hand_over
 
@@ -232,5 +234,40 @@ async def test_root_can_run_it_whether_or_not_others_may_enter(roots_own: Path) 
     try:
         await server.start(attached=True)
         assert await value(server.admin_dsn, "SELECT 1") == 1
+    finally:
+        await server.stop()
+
+
+async def test_composes_init_script_closes_each_database_to_the_other_services(
+    directory: RunDirectory,
+) -> None:
+    """deploy/postgres/services.sh, run as the image of PostgreSQL runs it, on a server that has no service yet."""
+    server = Postgres(directory, fast=True)
+    await server.start(attached=True)
+    try:
+        admin = await asyncpg.connect(server.admin_dsn, ssl=False)
+        for service in SERVICES:
+            await admin.execute(f"DROP DATABASE {service}")
+            await admin.execute(f"DROP ROLE {service}")
+        await admin.close()
+        address = urlsplit(server.admin_dsn)
+        environment = {
+            "PATH": f"{server._binaries}:/usr/bin:/bin",
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(address.port),
+            "PGPASSWORD": address.password or "",
+            **{f"{service.upper()}_DATABASE_PASSWORD": f"it's {service}'s" for service in SERVICES},
+        }
+        script = await asyncio.create_subprocess_exec(
+            CHECKOUT / "deploy" / "postgres" / "services.sh", env=environment
+        )
+        assert await script.wait() == 0
+        reach = {"host": "127.0.0.1", "port": address.port, "ssl": False, "user": "orders"}
+        own = await asyncpg.connect(database="orders", password="it's orders's", **reach)
+        await own.execute("CREATE TABLE mine ()")
+        await own.close()
+        for other in ("payments", "postgres"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await asyncpg.connect(database=other, password="it's orders's", **reach)
     finally:
         await server.stop()

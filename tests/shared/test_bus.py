@@ -1,6 +1,7 @@
 """The consumer against a real broker: what it cannot read, what it cannot handle, and a database that goes away."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,7 +30,7 @@ async def listening(
         database_url=db.url,
         kafka_url=infrastructure.kafka_url,
         kafka_idempotence=infrastructure.kafka_idempotence,
-        kafka_fetch_max_wait_ms=20,
+        kafka_fetch_max_wait_ms=infrastructure.kafka_fetch_max_wait_ms,
     )
     bus = Bus(settings)
     bus.listen(db, inbox, "orders", topics=[PAYMENT_EVENTS], group=consumer)
@@ -110,8 +111,13 @@ async def test_while_the_database_is_away_nothing_is_skipped(
     async with listening(db, infrastructure, Shaky(), f"test-{uuid4()}") as bus:
         await send(infrastructure, [record(credit(account, f"{n}")) for n in range(3)])
         await seen.wait()
+        # The loop comes round all the same: a database that is away is no reason to be restarted.
+        paused = time.monotonic()
+        await until(lambda: _beats_since(bus, paused))
+        assert sum((await bus.lag()).values()) >= 1
         away = False
         await until(lambda: credited(db, account, 3))
+        await until(lambda: _has_no_lag(bus))
         assert bus.stopped_because is None
 
 
@@ -142,6 +148,28 @@ async def test_a_database_that_comes_back_in_steps_is_waited_for(
         await until(lambda: credited(db, account, 1))
 
 
+async def test_a_consumer_that_hangs_within_a_batch_falls_silent(
+    db: Database, infrastructure: Infrastructure
+) -> None:
+    hangs, may_end = asyncio.Event(), asyncio.Event()
+
+    class Hanging:
+        async def receive(self, _: Any) -> None:
+            hangs.set()
+            await may_end.wait()
+
+    async with listening(db, infrastructure, Hanging(), f"test-{uuid4()}") as bus:
+        await send(infrastructure, [record(credit(uuid4(), "1"))])
+        await hangs.wait()
+        hung = time.monotonic()
+        await until(lambda: _is_silent(bus, 0.5))
+        assert not await _beats_since(bus, hung)
+        may_end.set()
+        await until(lambda: _beats_since(bus, hung))
+        await bus.stop_listening()
+        assert bus.silent_for() == 0
+
+
 async def test_an_unforeseen_fault_stops_the_consumer_and_commits_nothing(
     db: Database, infrastructure: Infrastructure
 ) -> None:
@@ -163,3 +191,16 @@ async def test_an_unforeseen_fault_stops_the_consumer_and_commits_nothing(
 
 async def _stopped(bus: Bus) -> bool:
     return bus.stopped_because == "RuntimeError: a bug of ours"
+
+
+async def _beats_since(bus: Bus, then: float) -> bool:
+    return bus.silent_for() < time.monotonic() - then
+
+
+async def _is_silent(bus: Bus, seconds: float) -> bool:
+    return bus.silent_for() > seconds
+
+
+async def _has_no_lag(bus: Bus) -> bool:
+    lag = await bus.lag()
+    return bool(lag) and not any(lag.values())

@@ -13,11 +13,14 @@ import uvicorn
 from pyreqwest.client import Client, ClientBuilder
 
 from ordermesh.infrastructure import Infrastructure
+from orders.app import build as build_orders
+from orders.settings import Settings as OrdersSettings
 from shared import service as service_module
 from shared.handlers import Handlers
 from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.testing import free_socket, serving, url_of
+from shared.watchdog import Heartbeat
 
 
 class Closed:
@@ -172,3 +175,36 @@ async def stubborn(under_way: asyncio.Event) -> None:
         await asyncio.Event().wait()
     except asyncio.CancelledError:
         await asyncio.Event().wait()
+
+
+async def test_a_service_whose_consumer_is_stuck_is_not_alive(
+    infrastructure: Infrastructure, database_url: str, client: Client
+) -> None:
+    service = a_service(infrastructure, database_url, [], consumer_stuck_after=0.2)
+    async with serving(service, free_socket()) as url:
+        assert await ask(client, f"{url}/health/live") == (200, {"live": True})
+        service.bus.silent_for = Heartbeat().silence  # type: ignore[method-assign] # as if its loop hung
+        async with asyncio.timeout(20):
+            while await ask(client, f"{url}/health/live") != (503, {"live": False}):
+                await asyncio.sleep(0.01)
+        assert (await ask(client, f"{url}/health/ready"))[1]["problems"] == {"consumer": "stuck"}
+
+
+async def test_the_lag_of_what_is_heard_is_a_metric(
+    infrastructure: Infrastructure, database_url: str, client: Client
+) -> None:
+    """One partition's at least: which ones had something to fetch is the other tests' affair."""
+    settings = OrdersSettings(
+        database_url=database_url,
+        kafka_url=infrastructure.kafka_url,
+        kafka_idempotence=infrastructure.kafka_idempotence,
+        kafka_fetch_max_wait_ms=infrastructure.kafka_fetch_max_wait_ms,
+    )
+    async with serving(build_orders(settings), free_socket()) as url, asyncio.timeout(60):
+        while 'ordermesh_consumer_lag{group="orders' not in await text(client, f"{url}/metrics"):
+            await asyncio.sleep(0.1)
+
+
+async def text(client: Client, url: str) -> str:
+    response = await client.get(url).build().send()
+    return bytes(await response.bytes()).decode()

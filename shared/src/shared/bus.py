@@ -6,6 +6,7 @@ is heard is handled topic by topic, side by side: what stops one topic does not 
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -27,6 +28,7 @@ from shared.ids import uuid7
 from shared.inbox import UNREADABLE, Inbox, Record
 from shared.outbox import Outgoing
 from shared.settings import ServiceSettings
+from shared.watchdog import Heartbeat
 
 log = structlog.get_logger(__name__)
 
@@ -55,6 +57,14 @@ class Bus:
     def stopped_because(self) -> str | None:
         """Why a topic is no longer heard; None while all are."""
         return self._listener.stopped_because if self._listener else None
+
+    def silent_for(self) -> float:
+        """Seconds since the consumer's loop last came round; 0 while nothing is heard."""
+        return self._listener.silent_for() if self._listener else 0
+
+    async def lag(self) -> dict[tuple[str, str, str], int]:
+        """By group, topic and partition: how many records the broker had, when last fetched from, that were not handled yet."""
+        return await self._listener.lag() if self._listener else {}
 
     def listen(
         self, db: Database, inbox: Inbox, consumer: str, *, topics: Sequence[Topic] = TOPICS, group: str = ""
@@ -111,14 +121,24 @@ class Listener:
         self._consumer: Consumer | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
+        self._heartbeat: Heartbeat | None = None
+        self._in_hand: Sequence[Message] = ()
         self.stopped: dict[str, str] = {}
 
     @property
     def stopped_because(self) -> str | None:
         return next(iter(self.stopped.values()), None)
 
+    def silent_for(self) -> float:
+        """Seconds since the loop last came round; 0 while it does not run."""
+        return self._heartbeat.silence() if self._heartbeat else 0
+
+    async def lag(self) -> dict[tuple[str, str, str], int]:
+        return await self._call(self._lag) if self._consumer else {}
+
     def start(self) -> None:
         self._stopping = False
+        self._heartbeat = Heartbeat()
         self._task = asyncio.create_task(self._run(), name="consumer")
 
     async def stop(self) -> None:
@@ -127,14 +147,17 @@ class Listener:
         if self._task is not None:
             task, self._task = self._task, None
             await asyncio.gather(task, return_exceptions=True)
+        self._heartbeat = None
 
     async def _run(self) -> None:
         self._consumer = await self._call(self._join)
         done: list[TopicPartition] = []
         try:
             while not self._stopping:
-                messages = await self._call(self._take, done)
-                done = await self._handle(messages)
+                self._beat()
+                self._in_hand = await self._call(self._take, done)
+                done = await self._handle(self._in_hand)
+                self._in_hand = ()
         finally:
             await self._call(self._leave, done)
 
@@ -179,6 +202,7 @@ class Listener:
         heard = set(self._topics) - self.stopped.keys()
         _tell_paused(heard, paused=True)
         while not self._stopping:
+            self._beat()
             await self._call(self._pause, set(self._topics))
             await asyncio.sleep(AWAY_SECONDS)
             try:
@@ -190,6 +214,10 @@ class Listener:
         await self._call(self._resume)
         _tell_paused(heard, paused=False)
         log.info("consumer resumes")
+
+    def _beat(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.beat()
 
     # -- in the thread
 
@@ -221,6 +249,16 @@ class Listener:
 
     def _resume(self) -> None:
         self._working.resume([part for part in self._working.assignment() if part.topic not in self.stopped])
+
+    def _lag(self) -> dict[tuple[str, str, str], int]:
+        found: dict[tuple[str, str, str], int] = {}
+        in_hand = Counter(_place(message)[:2] for message in self._in_hand)
+        for part in self._working.position(self._working.assignment()):
+            _, end = self._working.get_watermark_offsets(part, cached=True)
+            if part.offset >= 0 <= end:
+                labels = (self._config["group.id"], part.topic, str(part.partition))
+                found[labels] = max(0, end - part.offset) + in_hand[part.topic, part.partition]
+        return found
 
     def _leave(self, done: Sequence[TopicPartition]) -> None:
         with suppress(KafkaException):

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
-from shared import maintenance
+from shared import maintenance, telemetry
 from shared.auth import Authenticator
 from shared.backlog import Backlog
 from shared.bus import Bus
@@ -76,12 +76,13 @@ class Service:
         self._closing = closing
         self._tasks: list[asyncio.Task[None]] = []
         self._starting: asyncio.Task[None] | None = None
+        self._lagging: set[tuple[str, str, str]] = set()
         self._waits_for = "nothing yet"
         self.started = asyncio.Event()
         self.start_failure: str | None = None
         self._graph = GraphQLEndpoint(schema, self.authenticator, self) if schema else None
         own = [
-            Route("/health/live", _liveness),
+            Route("/health/live", self._liveness),
             Route("/health/ready", self._readiness),
             Route("/metrics", self._metrics),
         ]
@@ -172,9 +173,23 @@ class Service:
         body = orjson.dumps({"service": self.name, "ready": not problems, "problems": problems})
         return Response(body, 503 if problems else 200, media_type="application/json")
 
+    async def _liveness(self, _: Request) -> Response:
+        """Waiting for others is life; a consumer that is stuck is for the orchestrator to end."""
+        live = not self._is_stuck()
+        return Response(orjson.dumps({"live": live}), 200 if live else 503, media_type="application/json")
+
+    def _is_stuck(self) -> bool:
+        return self.bus.silent_for() > self.settings.consumer_stuck_after
+
     async def _metrics(self, _: Request) -> Response:
         if self.started.is_set():
             await self._backlog.refresh()
+        lag = await self.bus.lag()
+        for gone in self._lagging - lag.keys():
+            telemetry.CONSUMER_LAG.remove(*gone)
+        for labels, records in lag.items():
+            telemetry.CONSUMER_LAG.labels(*labels).set(records)
+        self._lagging = set(lag)
         return Response(generate_latest(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     def _not_started(self) -> dict[str, str]:
@@ -191,6 +206,8 @@ class Service:
             problems["database"] = type(away).__name__
         if self.bus.stopped_because is not None:
             problems["consumer"] = self.bus.stopped_because
+        elif self._is_stuck():
+            problems["consumer"] = "stuck"
         if ended := [task.get_name() for task in self._tasks if task.done()]:
             problems["tasks"] = f"not running: {', '.join(ended)}"
         return problems
@@ -222,11 +239,6 @@ async def _unavailable(scope: Scope, receive: Receive, send: Send) -> None:
     body = orjson.dumps({"data": None, "errors": [error]})
     response = Response(body, 503, headers={"retry-after": "1"}, media_type="application/json")
     await response(scope, receive, send)
-
-
-async def _liveness(_: Request) -> Response:
-    """Waiting for others is life; a start that failed for good ends the process."""
-    return Response(orjson.dumps({"live": True}), media_type="application/json")
 
 
 async def _lifespan(service: Service, receive: Receive, send: Send) -> None:

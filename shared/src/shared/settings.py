@@ -60,6 +60,8 @@ class ServiceSettings(DatabaseSettings, HttpSettings):
     kafka_url: str
     kafka_idempotence: bool = True
     kafka_fetch_max_wait_ms: Annotated[int, Field(ge=1, le=30_000)] = 500
+    consumer_stuck_after: Annotated[float, Field(gt=0)] = 120.0
+    """When a consumer's loop has not come round for so long, the service is no longer alive: only a restart helps."""
     event_log_retention_days: Annotated[int, Field(ge=7)] = 14
     inbox_retention_days: Annotated[int, Field(ge=30)] = 30
     graceful_timeout: Annotated[float, Field(ge=0, le=8)] = 7.0

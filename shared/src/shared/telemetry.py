@@ -41,6 +41,11 @@ JOBS_AGE = Gauge("ordermesh_jobs_due_age_seconds", "How long the most overdue jo
 JOBS_UNKNOWN = Gauge(
     "ordermesh_jobs_unknown", "Provider calls whose last attempt has an unknown outcome", ["service", "kind"]
 )
+CONSUMER_LAG = Gauge(
+    "ordermesh_consumer_lag",
+    "Records on the broker that the consumer has not taken, as of its last fetch",
+    ["group", "topic", "partition"],
+)
 
 _PRIVATE = re.compile(
     r"secret|token|password|authorization|email|phone|address|street|recipient|contact|(^|_)name$|signature",

@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from ordermesh.errors import LauncherError
+from ordermesh.kafka import running_url
 from ordermesh.settings import Settings
 from ordermesh.shop import Shop
 from ordermesh.state import RunDirectory
@@ -53,7 +54,7 @@ def _read(file: Path) -> Sequence[SkuListed]:
 def _kafka_url(settings: Settings) -> str:
     if settings.kafka_url:
         return settings.kafka_url
-    broker = RunDirectory(settings.ordermesh_home).running("kafka")
-    if broker is None:
+    url = running_url(settings, RunDirectory(settings.ordermesh_home))
+    if url is None:
         raise LauncherError("No broker runs here: start one with `ordermesh up`, or name one in KAFKA_URL.")
-    return f"127.0.0.1:{broker.port}"
+    return url

@@ -38,9 +38,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     up = _add(commands, "up", _up, "start everything and serve until Ctrl-C")
     up.add_argument("--port", type=int, help="the gateway's port (GATEWAY_PORT; 8000 if it is free)")
+    _with_kafka(up)
     infra = commands.add_parser("infra", help="PostgreSQL and the broker alone, left running")
     parts = infra.add_subparsers(required=True, metavar="up|down|status")
-    _add(parts, "up", _infra_up, 'start them; use as: eval "$(ordermesh infra up)"')
+    _with_kafka(_add(parts, "up", _infra_up, 'start them; use as: eval "$(ordermesh infra up)"'))
     _add(parts, "down", _infra_down, "stop them; the data of PostgreSQL stays")
     _add(parts, "status", _status, "what runs")
     token = _add(commands, "token", _token, "print a token of the running stack's development issuer")
@@ -54,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     catalogue.add_argument(
         "file", type=Path, nargs="?", help="a JSON array of SKUs (default: the demo's three)"
     )
-    _add(commands, "demo", _demo, "20 orders of all kinds on a stack of its own, and whether the books agree")
+    demo = _add(
+        commands, "demo", _demo, "20 orders of all kinds on a stack of its own, and whether the books agree"
+    )
+    _with_kafka(demo)
     _add(commands, "status", _status, "what runs")
     operations.add_verbs(commands)
     return parser
@@ -68,8 +72,17 @@ def _add(
     return parser
 
 
+def _with_kafka(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kafka",
+        choices=["embedded", "apache", "docker"],
+        help="the broker (ORDERMESH_KAFKA): the embedded one, or Apache Kafka by its jars (fetched by Maven once) or its image"
+        " (default: KAFKA_URL, or Apache Kafka if it was fetched before, or the embedded one)",
+    )
+
+
 def _up(arguments: argparse.Namespace) -> int:
-    settings = Settings.read(gateway_port=arguments.port)
+    settings = Settings.read(gateway_port=arguments.port, ordermesh_kafka=arguments.kafka)
 
     async def up() -> None:
         async with serving(settings, say=_say) as stack:
@@ -95,11 +108,12 @@ async def _announce(stack: Stack, settings: Settings) -> None:
     print("\nAn empty catalogue is filled with: ordermesh catalog\nReady. Ctrl-C stops it.", flush=True)
 
 
-def _infra_up(_: argparse.Namespace) -> int:
+def _infra_up(arguments: argparse.Namespace) -> int:
     up: list[infrastructure.Infrastructure] = []
+    settings = Settings.read(ordermesh_kafka=arguments.kafka)
 
     async def bring_up() -> None:
-        up.append(await infrastructure.bring_up(Settings.read()))
+        up.append(await infrastructure.bring_up(settings))
 
     run_until_signalled(bring_up())
     for found in up:
@@ -147,10 +161,10 @@ def _catalog(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _demo(_: argparse.Namespace) -> int:
+def _demo(arguments: argparse.Namespace) -> int:
     from ordermesh import demo  # noqa: PLC0415 - it brings clients that no other command needs
 
-    return demo.main()
+    return demo.main(arguments.kafka)
 
 
 def _status(_: argparse.Namespace) -> int:

@@ -38,10 +38,13 @@ class Told:
     failure: str = ""
 
 
-async def demo(console: Console, environment: Mapping[str, str] | None = None) -> bool:
+async def demo(
+    console: Console, environment: Mapping[str, str] | None = None, kafka: str | None = None
+) -> bool:
     """Run the demo on a stack and data of its own; True when every story ended well and the books agree."""
     with tempfile.TemporaryDirectory(prefix="ordermesh-demo-") as home:
-        settings = Settings.read(_without_real_parts(environment or Settings.read().environment))
+        safe = _without_real_parts(environment or Settings.read().environment)
+        settings = Settings.read(safe, ordermesh_kafka=kafka)
         own = settings.model_copy(update={"ordermesh_home": Path(home)})
         async with serving(own, say=lambda line: console.print(line, style="dim", highlight=False)) as stack:
             return await _run(stack, console)
@@ -162,13 +165,13 @@ def _books_table(agreed: Sequence[Check]) -> Table:
     return table
 
 
-def main() -> int:
-    """The exit code: 0 when everything went as told, 1 when not, 130 when it was interrupted."""
+def main(kafka: str | None = None) -> int:
+    """The exit code: 0 when everything went as told, 1 when not, 130 when it was interrupted. `kafka`: ORDERMESH_KAFKA."""
     console = Console()
     outcome: list[bool] = []
 
     async def run() -> None:
-        outcome.append(await demo(console))
+        outcome.append(await demo(console, kafka=kafka))
 
     if run_until_signalled(run()) and not outcome:
         return 130

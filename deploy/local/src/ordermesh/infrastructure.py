@@ -1,7 +1,7 @@
-"""PostgreSQL and the broker together: what the environment names is used as it is, the rest is embedded.
+"""PostgreSQL and the broker together: what the environment names is used as it is, the rest is started here.
 
-`embedded` is for tests, `opened` for the launcher (it uses what `ordermesh infra up` left running, or starts its own and takes it
-along), `bring_up` and `take_down` for the command line.
+`opened` is for launcher and tests (it uses what `ordermesh infra up` left running, or starts its own and takes it along),
+`bring_up` and `take_down` for the command line. `kafka.pick` says which broker.
 """
 
 import sys
@@ -87,7 +87,7 @@ class Infrastructure:
         """The name of an embedded part that ended by itself, if one did."""
         if self.server is not None and not self.server.is_alive():
             return self.server.name
-        return None if self.broker.is_alive() else kafka.Tansu.name
+        return None if self.broker.is_alive() else self.broker.name
 
     def _embedded(self) -> Postgres:
         if self.server is None:
@@ -97,8 +97,10 @@ class Infrastructure:
 
 @asynccontextmanager
 async def embedded(*, home: Path, fast: bool = False) -> AsyncIterator[Infrastructure]:
-    """Both parts embedded, on new or earlier data under `home`; they end with the block. Topics are the caller's affair."""
-    async with opened(Settings(ordermesh_home=home, ordermesh_fast=fast)) as infrastructure:
+    """Both parts from wheels, on new or earlier data under `home`; they end with the block. Topics are the caller's affair."""
+    async with opened(
+        Settings(ordermesh_home=home, ordermesh_fast=fast, ordermesh_kafka="embedded")
+    ) as infrastructure:
         yield infrastructure
 
 
@@ -140,7 +142,7 @@ async def take_down(settings: Settings) -> list[str]:
         user = directory.user()
         if user is not None:
             raise LauncherError(f"Process {user.pid} uses it: stop that first (Ctrl-C or SIGTERM).")
-        for part in (kafka.Tansu(directory), Postgres(directory)):
+        for part in (*kafka.embedded(settings, directory).values(), Postgres(directory)):
             if await part.attach():
                 await part.stop()
                 stopped.append(part.description)
@@ -149,7 +151,7 @@ async def take_down(settings: Settings) -> list[str]:
 
 async def create_topics(infrastructure: Infrastructure, settings: Settings) -> None:
     """Create the declared topics with their declared partitions; safe to repeat. Raises LauncherError if the broker refuses."""
-    argv = (sys.executable, "-m", "ordermesh.topics", infrastructure.kafka_url)
+    argv = (sys.executable, "-m", "shared.topics", infrastructure.kafka_url)
     log = RunDirectory(settings.ordermesh_home).new_log("topics")
     await run(Command(name="Creating the topics", argv=argv, environment=settings.environment, log=log))
 

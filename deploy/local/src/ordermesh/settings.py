@@ -6,7 +6,7 @@ A blank variable counts as absent. The providers' variables are not fields: `pro
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Json, SecretStr, ValidationError
 
@@ -25,6 +25,12 @@ class Settings(BaseModel):
     ordermesh_fast: bool = False
     """True gives up durability for speed (tests): a crash of the machine may lose the embedded databases."""
     gateway_port: int | None = Field(default=None, ge=1, le=65535)
+    ordermesh_kafka: Literal["docker", "apache", "embedded"] | None = None
+    """The broker to start (and to fetch, if need be). None: KAFKA_URL, else the first of these that is there already."""
+    ordermesh_cache: Path = Path.home() / ".cache" / "ordermesh"
+    """Where Apache Kafka's jars are kept."""
+    require_kafka: Literal["apache"] | None = None
+    """What is not to be replaced by another broker: then it is fetched, or the start fails."""
     kafka_url: str | None = None
     kafka_idempotence: bool = True
     kafka_fetch_max_wait_ms: int = 500

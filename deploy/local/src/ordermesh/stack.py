@@ -143,7 +143,7 @@ async def serving(
 
 async def _stop_orphans(directory: RunDirectory) -> None:
     """End what a launcher left that was killed; Linux has done so already, other systems do not."""
-    infrastructure = {"postgres", "kafka", LAUNCHER}
+    infrastructure = {"postgres", "kafka", "apache-kafka", "docker-kafka", LAUNCHER}
     for name, running in directory.all_running().items():
         if name not in infrastructure and running.is_orphan():
             await stop(running.identity, grace=STOP_SECONDS)
