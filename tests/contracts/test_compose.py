@@ -33,7 +33,8 @@ def settings_of(name: str) -> type[BaseSettings]:
 
 
 def variables_of(name: str) -> set[str]:
-    return {field.upper() for field in settings_of(name).model_fields}
+    """A crash point is for fault tests: no deployment is to have one."""
+    return {field.upper() for field in settings_of(name).model_fields} - {"ORDERMESH_CRASH_AT"}
 
 
 def interpolated(text: str) -> str:
