@@ -15,7 +15,7 @@ from notifications.messages import OCCASIONS, compose
 from notifications.rendering import greeting, money
 from shared.contracts import Fact
 from shared.contracts.topics import TOPICS
-from shared.worker import GIVE_UP_AFTER
+from shared.recorder import GIVE_UP_AFTER
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 ONE_SMS = 160

@@ -138,7 +138,7 @@ async def test_replay_sends_a_range_again_with_the_same_ids_in_the_same_order(db
     async with running(Relay(db, publish)):
         await drained(db)
         assert await replay(db, datetime.now(UTC) - timedelta(days=1)) == 9
-        db.announce([])
+        db.announce(said=True)
         await drained(db)
     first, again = (per_key(half) for half in (sent[:9], sent[9:]))
     assert [len(said) for said in first.values()] == [3, 3, 3]

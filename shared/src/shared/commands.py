@@ -124,7 +124,7 @@ async def _attempt(
     if refusal is not None or answer is None:
         raise refusal or RuntimeError("a command answers its aggregate's id")
     crash_point("command_committed")
-    db.announce(tx.locked)
+    db.announce(tx.locked, said=bool(tx.said), due=tx.due)
     return answer
 
 

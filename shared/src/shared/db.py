@@ -6,6 +6,7 @@ Transactions speak asyncpg (a mutation costs half of what it does through SQLAlc
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import asyncpg
@@ -66,6 +67,15 @@ _SERVER_GIVES_UP_ON_US = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit has brought: the aggregates it touched, whether facts were said, the kinds of jobs that are due now."""
+
+    keys: set[str]
+    said: bool
+    due: set[str]
+
+
 class Database:
     """Opened once by a service. `changed` tells in-process listeners which aggregates a commit touched."""
 
@@ -90,7 +100,7 @@ class Database:
                 "command_timeout": 30,
             },
         )
-        self.committed: list[Callable[[set[str]], object]] = []
+        self.committed: list[Callable[[Committed], object]] = []
 
     async def open(self) -> None:
         """Raises one of UNAVAILABLE when the server cannot be reached."""
@@ -166,11 +176,11 @@ class Database:
         except NoConnectionLeft as busy:
             raise TimeoutError("no connection to the database became free") from busy
 
-    def announce(self, keys: Iterable[str]) -> None:
-        """Tell in-process listeners (waiting mutations, relay, workers) that a commit touched these aggregates."""
-        touched = set(keys)
+    def announce(self, keys: Iterable[str] = (), *, said: bool = False, due: Iterable[str] = ()) -> None:
+        """Tell in-process listeners (waiting mutations, relay, worker) what a commit has brought."""
+        committed = Committed(set(keys), said, set(due))
         for listener in self.committed:
-            listener(touched)
+            listener(committed)
 
 
 async def _prepare(conn: Connection) -> None:

@@ -187,7 +187,7 @@ class Inbox:
         self._run_of_failures[_topic(deliveries[0])] = failures
         telemetry.MESSAGES.labels(self._consumer).inc(len(fresh) - len(failed))
         telemetry.HANDLED_AT.labels(self._consumer, deliveries[0].origin.topic).set_to_current_time()
-        self._db.announce(delivery.key for delivery in live)
+        self._db.announce((delivery.key for delivery in live), said=bool(tx.said), due=tx.due)
 
     async def _claim(
         self, conn: Connection, deliveries: Sequence[Delivery]

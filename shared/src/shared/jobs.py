@@ -73,6 +73,10 @@ class Jobs:
         self.local: dict[str, Handler[Job]] = {}
         self.calls: dict[str, Call] = {}
 
+    @property
+    def kinds(self) -> set[str]:
+        return self.local.keys() | self.calls.keys()
+
     def on(self, kind: str, *loads: Mapping[Any]) -> Callable[[Handle[Job]], Handle[Job]]:
         """The decorated `async (job, tx)` handles jobs of this kind, in a transaction, without any provider."""
 
@@ -123,5 +127,5 @@ async def store(
     async with db.connection() as conn:
         done = await conn.execute(_STORE, uuid4(), kind, key, dedupe, payload, correlation_id)
     crash_point("webhook_stored")
-    db.announce([key])
+    db.announce([key], due=[kind])
     return done.endswith(" 1")

@@ -14,7 +14,7 @@ import structlog
 
 from shared import telemetry
 from shared.crash import crash_point
-from shared.db import Connection, Database
+from shared.db import Committed, Connection, Database
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ class Relay:
         self._wake = asyncio.Event()
         self._pause = POLL_SECONDS
         self.leading = False
-        db.committed.append(lambda _: self._wake.set())
+        db.committed.append(self._hear)
 
     async def run(self) -> None:
         """Until cancelled. A lost database or broker is waited for, with a growing pause (0.2 s to 5 s)."""
@@ -68,6 +68,10 @@ class Relay:
                 )
             await asyncio.sleep(self._pause)
             self._pause = min(self._pause * 2, 5)
+
+    def _hear(self, committed: Committed) -> None:
+        if committed.said:
+            self._wake.set()
 
     async def _lead(self) -> None:
         conn = await self._db.direct()

@@ -119,7 +119,7 @@ class Redriver:
             ends += more
             ends += filter(None, (_end(delivery, failed.get(id(delivery))) for delivery in live))
             await self._settle(conn, ends, deliveries)
-        self._db.announce(delivery.key for delivery in live)
+        self._db.announce((delivery.key for delivery in live), said=bool(tx.said), due=tx.due)
         return len(ends)
 
     async def _lock(self, conn: Connection, ids: Sequence[int]) -> list[Letter]:

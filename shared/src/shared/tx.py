@@ -169,6 +169,11 @@ class Tx:
 
     # -- what the plumbing uses
 
+    @property
+    def due(self) -> set[str]:
+        """The kinds of those jobs asked for that are due at once."""
+        return {job.kind for job in self.requested if job.due_at <= self.now}
+
     def begin_message(self, cause: Cause) -> None:
         self.cause = cause
         self._undo.clear()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from shared.db import Database
+from shared.db import Committed, Database
 
 T = TypeVar("T")
 SLOW_POLL_SECONDS = 0.5
@@ -38,8 +38,8 @@ class Waits:
             if not self._waiting[key]:
                 del self._waiting[key]
 
-    def _wake(self, keys: set[str]) -> None:
-        for key in keys & self._waiting.keys():
+    def _wake(self, committed: Committed) -> None:
+        for key in committed.keys & self._waiting.keys():
             for event in self._waiting[key]:
                 event.set()
 

@@ -155,7 +155,7 @@ class House:
         async with asyncio.timeout(PATIENCE):
             while not await condition():
                 await self.rows("UPDATE jobs SET due_at = now() WHERE state = 'due' AND due_at > now()")
-                self.service.db.announce([])
+                self.service.db.announce(due=self.service.jobs.kinds)
                 await asyncio.sleep(0.02)
 
     async def until_said(self, order_id: UUID, last: str) -> None:

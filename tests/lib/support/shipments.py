@@ -207,7 +207,7 @@ class Shop:
         try:
             yield
         finally:
-            calls = list(worker._running)
+            calls = list(worker._calls)
             for one in (*calls, task):
                 one.cancel()
             await asyncio.gather(task, *calls, return_exceptions=True)
