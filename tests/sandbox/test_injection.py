@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import smtplib
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
+import shippo
 import stripe
-from pyreqwest.client import Client
+import twilio.rest
+from pyreqwest.exceptions import PyreqwestError
+from shippo.models.errors import SDKError
 
-import sandbox
+from sandbox.faults import Faults
+from sandbox.injection import CALL_KINDS, Injection, InvalidRule, Kind, Rule
+from sandbox.state import State
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    from pyreqwest.client import Client
+
+    import sandbox
 
     Control = Callable[..., Awaitable[Any]]
 
@@ -150,3 +167,260 @@ async def injected(control: Control, target: str) -> None:
     async with asyncio.timeout(10):
         while target not in (await control("GET"))["faults"][0]["injected"]:
             await asyncio.sleep(0.01)
+
+
+def test_a_seed_decides_alike_per_endpoint_whatever_happens_elsewhere() -> None:
+    def decisions(others: int) -> list[Kind | None]:
+        with closing(State()) as state:
+            faults = Injection(state, Faults())
+            for name in (CREATE, REFUND):
+                faults.register(name)
+            faults.add("stripe.*", ["reset", "lost_answer"], probability=0.2, seed=7)
+            decided: list[Kind | None] = []
+            for _ in range(400):
+                for _ in range(others):
+                    faults.choose(REFUND)
+                fault = faults.choose(CREATE)
+                decided.append(fault.kind if fault else None)
+            return decided
+
+    alone = decisions(0)
+    assert decisions(3) == alone
+    counts = Counter(alone)
+    assert set(counts) == {None, Kind.RESET, Kind.LOST_ANSWER}
+    assert 0.15 < 1 - counts[None] / 400 < 0.25
+    rule = partial(Rule, target="*", kinds=(Kind.RESET,), probability=0.2)
+    other_seed = [rule(seed=8).draw(CREATE, nth) for nth in range(400)]
+    other_endpoint = [rule(seed=7).draw(REFUND, nth) for nth in range(400)]
+    assert [rule(seed=7).draw(CREATE, nth) for nth in range(400)] not in (other_seed, other_endpoint)
+
+
+def test_rules_and_record_outlive_a_restart_and_the_record_is_final(tmp_path: Path) -> None:
+    path = str(tmp_path / "state.sqlite")
+    with closing(State(path)) as state:
+        faults = Injection(state, Faults())
+        faults.register(CREATE)
+        faults.add(CREATE, ["reset"], times=2)
+        fault = faults.choose(CREATE)
+        assert fault is not None
+        faults.note(fault, "/v1/payment_intents", "k")
+    with closing(State(path)) as state:
+        faults = Injection(state, Faults())
+        [rule] = faults.rules()
+        assert (rule["remaining"], rule["calls"], rule["injected"]) == (
+            1,
+            {CREATE: 1},
+            {CREATE: {"reset": 1}},
+        )
+        assert faults.clear() == 1
+        [injected] = faults.injected()
+        assert (injected["target"], injected["nth"], injected["idempotency_key"]) == (CREATE, 1, "k")
+        for statement in ("UPDATE injected_faults SET nth = 0", "DELETE FROM injected_faults"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                state.db.execute(statement)
+
+
+def test_state_of_the_version_before_is_read(tmp_path: Path) -> None:
+    path = str(tmp_path / "state.sqlite")
+    with closing(State(path)) as state:
+        state.set_meta("name", "value")
+        for table in ("fault_rules", "fault_calls", "injected_faults"):
+            state.db.execute(f"DROP TABLE {table}")
+        state.db.execute("PRAGMA user_version = 1")
+    with closing(State(path)) as state:
+        assert state.meta("name") == "value"
+        assert Injection(state, Faults()).rules() == []
+
+
+async def test_rules_are_listed_with_their_counts_and_cleared_alone_or_together(
+    box: sandbox.Box, shop: stripe.StripeClient, order_id: str, control: Control
+) -> None:
+    first = await control(target="stripe.payment_intents.*", kinds=["unavailable"], times=1)
+    second = await control(target="shippo.*", kinds=["slow"], probability=0.2, seed=3, seconds=0.5)
+    start = box.faults.injected(limit=2**31)[-1]["seq"] if box.faults.injected() else 0
+    for _ in range(2):
+        with contextlib.suppress(stripe.APIError):
+            await create(shop, order_id)
+    listed = await control("GET")
+    rules = {rule["id"]: rule for rule in listed["faults"]}
+    assert rules[first["id"]] == {
+        "id": first["id"],
+        "target": "stripe.payment_intents.*",
+        "kinds": ["unavailable"],
+        "times": 1,
+        "remaining": 0,
+        "probability": 1.0,
+        "seed": 0,
+        "seconds": None,
+        "calls": {CREATE: 2},
+        "injected": {CREATE: {"unavailable": 1}},
+    }
+    assert {CREATE, "smtp.message", "webhooks.shippo.track_updated"} < set(listed["targets"])
+    page = await control("GET", f"/injected?since={start}")
+    [one] = page["injected"]
+    assert (one["target"], one["kind"], one["about"]) == (CREATE, "unavailable", "/v1/payment_intents")
+    assert page["next"] == one["seq"]
+    assert await control("DELETE", f"/{first['id']}") == {"cleared": 1}
+    assert [rule["id"] for rule in (await control("GET"))["faults"]] == [second["id"]]
+    assert (await control("DELETE", f"/{first['id']}", status=404))["error"]["code"] == "unknown_fault"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"target": "stripe.payouts.create", "kinds": ["reset"]}, "unknown_target"),
+        ({"target": "paypal.*", "kinds": ["reset"]}, "unknown_target"),
+        ({"target": "webhooks.stripe.customer.created", "kinds": ["lost"]}, "unknown_target"),
+        ({"target": CREATE, "kinds": ["explode"]}, "unknown_kind"),
+        ({"target": CREATE, "kinds": ["forged"]}, "kind_of_other_target"),
+        ({"target": "*", "kinds": ["reset", "lost"]}, "kind_of_other_target"),
+        ({"target": "webhooks.stripe.*", "kinds": ["reset"]}, "kind_of_other_target"),
+    ],
+)
+async def test_a_rule_that_could_inject_nothing_is_a_typed_error(
+    control: Control, body: dict[str, Any], code: str
+) -> None:
+    problem = (await control(status=400, **body))["error"]
+    assert problem["code"] == code
+    assert len(problem["known"]) >= 6
+    assert (await control("GET"))["faults"] == []
+
+
+async def test_values_out_of_range_are_refused(control: Control) -> None:
+    wrong: dict[str, Any]
+    for wrong in ({"times": 0}, {"probability": 1.1}, {"seconds": 0}, {"kinds": []}, {"tims": 1}):
+        await control(status=400, **({"target": CREATE, "kinds": ["reset"]} | wrong))
+
+
+async def test_shippos_sdk_meets_every_fault(box: sandbox.Box, control: Control) -> None:
+    with requests.Session() as session:
+        session.request = partial(session.request, timeout=0.5)  # type: ignore[method-assign]  # the SDK has none
+        sdk = shippo.Shippo(
+            api_key_header="ShippoToken shippo_test_1", server_url=f"{box.url}/shippo", client=session
+        )
+
+        def tracked() -> Any:
+            return sdk.tracking_status.create(carrier="usps", tracking_number="9205590164917312751089")
+
+        met = {}
+        for kind in CALL_KINDS:
+            await control(target="shippo.tracks.create", kinds=[kind], times=1, seconds=0.1)
+            try:
+                await asyncio.to_thread(tracked)
+                met[kind] = "answer"
+            except SDKError as error:
+                met[kind] = str(error.status_code)
+            except OSError as error:
+                met[kind] = type(error).__name__
+    assert met == {
+        "reset": "ConnectionError",
+        "lost_answer": "ConnectionError",
+        "unavailable": "503",
+        "rate_limited": "429",
+        "error": "500",
+        "error_after_effect": "500",
+        "slow": "answer",
+        "hang": "ReadTimeout",
+    }
+
+
+async def test_twilios_sdk_meets_the_faults(box: sandbox.Box, control: Control) -> None:
+    client = twilio.rest.Client("AC1", "token")
+    client.http_client.session = requests.Session()
+    send = partial(
+        client.request,
+        "POST",
+        f"{box.url}/twilio/2010-04-01/Accounts/AC1/Messages.json",
+        data={"To": "+14155550100", "From": "+14155550101", "Body": "faults"},
+        timeout=0.5,
+    )
+    before = len(box.record.effects(kind="twilio.message.sent"))
+    statuses = {}
+    for kind in ("unavailable", "rate_limited", "error", "error_after_effect"):
+        await control(target="twilio.messages.create", kinds=[kind], times=1)
+        statuses[kind] = (await asyncio.to_thread(send)).status_code
+    assert statuses == {"unavailable": 503, "rate_limited": 429, "error": 500, "error_after_effect": 500}
+    for kind in ("reset", "lost_answer", "hang"):
+        await control(target="twilio.messages.create", kinds=[kind], times=1)
+        with pytest.raises(OSError, match=r"reset|timed out|aborted"):
+            await asyncio.to_thread(send)
+    client.http_client.session.close()
+    assert len(box.record.effects(kind="twilio.message.sent")) == before + 2
+
+
+async def test_slack_answers_faults_and_the_message_of_a_lost_answer_was_posted(
+    box: sandbox.Box, http: Client, control: Control
+) -> None:
+    def post() -> Any:
+        hook = f"{box.url}/slack/services/T000/B000/secret"
+        return http.post(hook).body_json({"text": "x"}).build().send()
+
+    before = len(box.record.effects(kind="slack.message"))
+    await control(target="slack.*", kinds=["rate_limited"], times=1)
+    answer = await post()
+    assert (answer.status, answer.headers["retry-after"]) == (429, "1")
+    await control(target="slack.*", kinds=["lost_answer"], times=1)
+    with pytest.raises(PyreqwestError):
+        await post()
+    assert len(box.record.effects(kind="slack.message")) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome", "kept"),
+    [
+        ("reset", "SMTPServerDisconnected", 0),
+        ("unavailable", "421", 0),
+        ("rate_limited", "450", 0),
+        ("error", "451", 0),
+        ("error_after_effect", "451", 1),
+        ("lost_answer", "SMTPServerDisconnected", 1),
+        ("slow", "sent", 1),
+        ("hang", "SMTPServerDisconnected", 0),
+    ],
+)
+async def test_mail_meets_every_fault(
+    box: sandbox.Box, control: Control, kind: str, outcome: str, kept: int
+) -> None:
+    def sent() -> str:
+        client = smtplib.SMTP("127.0.0.1", box.smtp_port, timeout=1)
+        try:
+            client.sendmail("shop@example.com", ["ann@example.com"], b"Subject: x\r\n\r\nx")
+        except smtplib.SMTPDataError as refused:
+            return str(refused.smtp_code)
+        except smtplib.SMTPException as broken:
+            return type(broken).__name__
+        finally:
+            client.close()
+        return "sent"
+
+    before = len(box.record.effects(kind="smtp.message"))
+    await control(target="smtp.message", kinds=[kind], times=1, seconds=0.1)
+    assert await asyncio.to_thread(sent) == outcome
+    assert len(box.record.effects(kind="smtp.message")) == before + kept
+
+
+async def test_what_the_shopper_and_the_carrier_do_by_control_call_meets_no_fault(
+    box: sandbox.Box, shop: stripe.StripeClient, order_id: str, control: Control
+) -> None:
+    intent = await create(shop, order_id)
+    await control(target="*", kinds=["unavailable"])
+    assert (await box.stripe.confirm(intent.id, "pm_card_visa")).status == 200
+    with pytest.raises(stripe.APIError):
+        await shop.v1.payment_intents.retrieve_async(intent.id)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        *(f"stripe.payment_intents.{verb}" for verb in ("create", "confirm", "cancel", "retrieve", "list")),
+        *(f"stripe.refunds.{verb}" for verb in ("create", "retrieve", "list")),
+        *("stripe.charges.retrieve", "stripe.charges.list", "stripe.balance_transactions.retrieve"),
+        *("shippo.shipments.create", "shippo.transactions.create", "shippo.transactions.list"),
+        *("shippo.tracks.create", "shippo.tracks.retrieve", "shippo.refunds.create", "shippo.refunds.list"),
+        *("twilio.messages.create", "twilio.messages.list", "slack.webhooks.post", "smtp.message"),
+    ],
+)
+def test_faults_can_be_set_on(box: sandbox.Box, endpoint: str) -> None:
+    assert endpoint in box.faults.targets
+    with pytest.raises(InvalidRule):
+        box.faults.add(f"{endpoint}x", ["reset"])
