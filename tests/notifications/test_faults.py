@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import sandbox
 from tests.notifications.test_worker import SETTINGS
+
+import sandbox
 
 if TYPE_CHECKING:
     from tests.notifications.test_worker import ExampleOf, Opened

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from support.shipments import Shop
-from shipping.domain import ShipmentStatus
 from tests.shipping.test_worker import wants_label
+
+from shipping.domain import ShipmentStatus
 
 CALLS = ["reset", "unavailable", "rate_limited", "error", "error_after_effect", "lost_answer", "slow"]
 HOOKS = ["duplicated", "delayed", "reordered", "dropped", "lost", "forged"]
