@@ -24,6 +24,12 @@ def test_the_chain_begins_with_the_jobs_id_and_does_not_depend_on_the_attempt() 
     assert (first.is_repeat, ninth.is_repeat, first.since) == (False, True, NOW)
 
 
+def test_what_must_not_come_to_light_twice_has_one_key_a_day() -> None:
+    job = Job(ID, "stripe.refund", "o", {}, 2, "", NOW)
+    keys = [Attempt.of(job, NOW + timedelta(hours=hours), most=1).keys for hours in (0, 22, 23, 24)]
+    assert keys == [(f"{ID}",), (f"{ID}",), (), (f"{ID}:day1",)]
+
+
 @pytest.mark.parametrize("attempts", [1, 5])
 @pytest.mark.parametrize("day", [0, 1, 2])
 def test_the_last_hour_of_every_day_is_for_looking_only(day: int, attempts: int) -> None:

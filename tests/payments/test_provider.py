@@ -91,20 +91,51 @@ async def test_a_saved_500_that_made_nothing_does_not_block_an_intent(house: Hou
     assert await house.said_types(fact.order_id) == ["payment.ready"]
 
 
-@pytest.mark.parametrize("rounds", [1, 3])
-async def test_a_saved_500_that_made_nothing_does_not_block_a_refund(house: House, rounds: int) -> None:
+async def test_a_refund_that_comes_to_light_late_is_the_only_one(house: House) -> None:
+    """What Stripe reconciles after an incident appears when nobody expects it any more."""
     order_id = await house.paid(2599)
-    house.trouble.saved[CREATE_REFUND] = False
-    await house.hear(house.refund_requested(order_id, 1000))
-    await attempted(house, REFUND, rounds)
-    house.trouble.saved.clear()
+    house.box.faults.add(CREATE_REFUND, ["error"], times=1)
+    fact = house.refund_requested(order_id, 1000)
+    await house.hear(fact)
+    await attempted(house, REFUND, 5)
+    metadata = {"metadata[order_id]": str(order_id), "metadata[refund_id]": str(fact.refund_id)}
+    intent = (await house.payment(order_id)).payment_intent_id
+    await house.receive_nothing()
+    late = await house.stripe("/v1/refunds", payment_intent=intent, amount=1000, **metadata)
+    await house.settled()
+    [effect] = house.box.record.effects(kind="stripe.refund.succeeded")
+    [refund] = await house.refunds(order_id)
+    assert refund.provider_refund_id == effect.resource == late["id"]
+    assert (await house.said_types(order_id)).count("payment.refunded") == 1
+
+
+async def test_a_saved_500_that_made_nothing_blocks_a_refund_for_a_day_at_most(house: House) -> None:
+    order_id = await house.paid(2599)
+    house.box.faults.add(CREATE_REFUND, ["error"], times=1)
     # The first answer under the new key is lost: the refund has to be found, under whatever key it was made.
-    house.trouble.after.add(CREATE_REFUND)
+    house.box.faults.add(CREATE_REFUND, ["lost_answer"], times=1)
+    await house.hear(house.refund_requested(order_id, 1000))
+    await attempted(house, REFUND, 4)
+    assert house.box.record.effects(kind="stripe.refund.succeeded") == []
+    await age(house, REFUND, 24)
     await house.settled()
     [effect] = house.box.record.effects(kind="stripe.refund.succeeded")
     [job] = await house.rows("SELECT id FROM jobs WHERE kind = $1", REFUND)
-    assert (effect.idempotency_key or "").startswith(f"{job['id']}:")
+    assert effect.idempotency_key == f"{job['id']}:day1"
     assert (await house.said_types(order_id)).count("payment.refunded") == 1
+
+
+async def test_a_saved_500_with_its_refund_behind_lists_that_fail_is_one_refund(house: House) -> None:
+    order_id = await house.paid(2599)
+    await house.receive_nothing()
+    house.box.faults.add(CREATE_REFUND, ["error_after_effect"], times=1)
+    house.box.faults.add(LIST_REFUNDS, ["unavailable", "reset"], times=4)
+    await house.hear(house.refund_requested(order_id, 1000))
+    await house.settled()
+    [effect] = house.box.record.effects(kind="stripe.refund.succeeded")
+    assert [refund.provider_refund_id for refund in await house.refunds(order_id)] == [effect.resource]
+    [kinds] = [rule["injected"] for rule in house.box.faults.rules() if rule["target"] == LIST_REFUNDS]
+    assert sum(kinds[LIST_REFUNDS].values()) == 4
 
 
 async def test_a_saved_500_that_made_its_refund_all_the_same_is_found_and_not_repeated(house: House) -> None:

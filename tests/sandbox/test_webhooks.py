@@ -86,7 +86,8 @@ async def test_a_webhook_is_sent_again_until_it_is_accepted(
     await shop.v1.payment_intents.create_async(params)
     await receiver.wait_for(lambda: len(receiver.deliveries) == 2)
     pending = await (await http.get(f"{box.url}/control/pending").build().send()).json()
-    assert pending == {"pending": 1, "webhooks": 1, "fees": 0, "refunds": 0}
+    waiting = dict.fromkeys(("webhooks", "held", "forgeries", "fees", "refunds"), 0)
+    assert pending == {"pending": 1, **waiting, "webhooks": 1}
     receiver.statuses.clear()
     await box.settled()
     assert set(kinds(receiver)) == {"payment_intent.created"}
@@ -103,7 +104,13 @@ async def test_a_restart_resumes_what_was_not_delivered_and_not_booked(
     nobody = {"stripe_webhook_url": "http://127.0.0.1:9/", "fee_delay_seconds": 3_600, "state": state}
     async with sandbox.running(settings.model_copy(update=nobody)) as box:
         await pay(shop_at(box), "o")
-        assert box.jobs.pending() == {"webhooks": 3, "fees": 1, "refunds": 0}
+        assert box.jobs.pending() == {
+            "webhooks": 3,
+            "held": 0,
+            "forgeries": 0,
+            "fees": 1,
+            "refunds": 0,
+        }
         box.jobs.add("fees", "ch_other", delay=3_600)
         before = box.record.effects()
     assert not receiver.deliveries

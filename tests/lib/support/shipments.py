@@ -157,7 +157,10 @@ def a_shipment(
 
 
 class Faults(sandbox.Faults):
-    """Loses the answers to as many calls as `lost` says, by endpoint: the effect has happened, the caller sees a 500."""
+    """Loses the answers to as many calls as `lost` says, by endpoint: the effect has happened, the caller's connection is reset.
+
+    `refused`: reset without the effect.
+    """
 
     def __init__(self) -> None:
         self.lost: Counter[str] = Counter()

@@ -13,8 +13,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sandbox.connection import Connection
 from sandbox.control import Control
 from sandbox.faults import Faults
+from sandbox.injection import Injection
 from sandbox.issuer import Issuer
 from sandbox.jobs import Jobs
 from sandbox.record import Record
@@ -39,13 +41,14 @@ class Box:
     """A sandbox: its addresses, its record, and the parts that tests and the control calls play."""
 
     def __init__(
-        self, settings: Settings, state: State, faults: Faults, *, port: int, smtp_port: int
+        self, settings: Settings, state: State, scripted: Faults, *, port: int, smtp_port: int
     ) -> None:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         self.url = f"http://{host}:{port}"
         self.smtp_port = smtp_port
         self.record = Record(state)
         self.jobs = Jobs(state)
+        self.faults = faults = Injection(state, scripted)
         self.webhooks = Webhooks(settings, state, self.jobs, faults)
         self.issuer = Issuer(state, settings.issuer_url or f"{self.url}/issuer")
         self.stripe = Stripe(
@@ -54,7 +57,12 @@ class Box:
         self.shippo = Shippo(ShippoAccount(state, self.record, self.webhooks), self.record, faults)
         self.sink = Sink(state, self.record, faults)
         control = Control(
-            record=self.record, jobs=self.jobs, webhooks=self.webhooks, stripe=self.stripe, shippo=self.shippo
+            record=self.record,
+            jobs=self.jobs,
+            webhooks=self.webhooks,
+            stripe=self.stripe,
+            shippo=self.shippo,
+            faults=faults,
         )
         routes = [
             Mount("/stripe", routes=self.stripe.routes),
@@ -127,7 +135,7 @@ async def serving(box: Box, http: socket.socket, smtp: socket.socket) -> AsyncIt
     server = HttpServer(
         uvicorn.Config(
             box.app,
-            http="httptools",
+            http=Connection,
             ws="none",
             lifespan="off",
             log_config=None,

@@ -1,4 +1,4 @@
-"""Control calls: reading the record, and playing the parts of shopper, bank and carrier. No provider has these."""
+"""Control calls: reading the record, playing the parts of shopper, bank and carrier, setting faults. No provider has these."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal, TypeVar
@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from sandbox.endpoint import Answer
+from sandbox.injection import Injection, InvalidRule
 from sandbox.jobs import Jobs
 from sandbox.record import PAGE, Record
 from sandbox.shippo.api import Shippo
@@ -47,6 +48,24 @@ class Scan(Body):
     tracking_number: str | None = None
 
 
+class NewFault(Body):
+    """See `injection.Rule` for the fields, `injection.Kind` for what `kinds` may be."""
+
+    target: str
+    kinds: list[str] = Field(min_length=1)
+    times: int | None = Field(None, ge=1)
+    probability: float = Field(1.0, gt=0, le=1)
+    seed: int = 0
+    seconds: float | None = Field(None, gt=0, le=3_600)
+
+
+class InjectedQuery(Body):
+    """`since`: the last seq seen."""
+
+    since: int = Field(0, ge=0)
+    limit: int = Field(100, ge=1, le=PAGE)
+
+
 class Redelivery(Body):
     """Without an order: the webhooks of all."""
 
@@ -72,13 +91,21 @@ class Control:
     """`routes` are served under /control."""
 
     def __init__(
-        self, *, record: Record, jobs: Jobs, webhooks: Webhooks, stripe: Stripe, shippo: Shippo
+        self,
+        *,
+        record: Record,
+        jobs: Jobs,
+        webhooks: Webhooks,
+        stripe: Stripe,
+        shippo: Shippo,
+        faults: Injection,
     ) -> None:
         self._record = record
         self._jobs = jobs
         self._webhooks = webhooks
         self._stripe = stripe
         self._shippo = shippo
+        self._faults = faults
         self.routes: list[BaseRoute] = [
             _route("GET", "/effects", PageQuery, self._effects),
             _route("GET", "/requests", PageQuery, self._requests),
@@ -90,6 +117,11 @@ class Control:
             _route("POST", "/webhooks/redeliver", Redelivery, self._redeliver),
             _route("POST", "/webhooks/copies", Copies, self._copies),
             _route("POST", "/webhooks/receivers", ReceiverChange, self._receiver),
+            _route("GET", "/faults", Body, self._rules),
+            _route("POST", "/faults", NewFault, self._set_fault),
+            _route("DELETE", "/faults", Body, self._clear_faults),
+            _route("DELETE", "/faults/{rule:int}", Body, self._clear_faults),
+            _route("GET", "/faults/injected", InjectedQuery, self._injected),
         ]
 
     async def _effects(self, query: PageQuery, _: Request) -> Answer:
@@ -118,6 +150,27 @@ class Control:
     async def _track(self, body: Scan, _: Request) -> Answer:
         return await self._shippo.track(body.model_dump(exclude_none=True))
 
+    async def _rules(self, _: Body, __: Request) -> Answer:
+        return Answer.json({"faults": self._faults.rules(), "targets": sorted(self._faults.targets)})
+
+    async def _set_fault(self, body: NewFault, _: Request) -> Answer:
+        try:
+            return Answer.json({"id": self._faults.add(**body.model_dump())}, 201)
+        except InvalidRule as invalid:
+            problem = {"code": invalid.code, "message": str(invalid), "known": invalid.known}
+            return Answer.json({"error": problem}, 400)
+
+    async def _clear_faults(self, _: Body, request: Request) -> Answer:
+        rule = request.path_params.get("rule")
+        cleared = self._faults.clear(rule)
+        if rule is not None and not cleared:
+            return Answer.json({"error": {"code": "unknown_fault", "message": f"no fault {rule}"}}, 404)
+        return Answer.json({"cleared": cleared})
+
+    async def _injected(self, query: InjectedQuery, _: Request) -> Answer:
+        found = self._faults.injected(since=query.since, limit=query.limit)
+        return Answer.json({"injected": found, "next": found[-1]["seq"] if found else query.since})
+
     async def _redeliver(self, body: Redelivery, _: Request) -> Answer:
         return Answer.json({"deliveries": self._webhooks.redeliver(body.order_id)})
 
@@ -134,11 +187,11 @@ class Control:
 
 
 def _route(method: str, path: str, kind: type[B], handle: Callable[[B, Request], Awaitable[Answer]]) -> Route:
-    """A route whose query (GET) or JSON body (POST) is a `kind`; anything else is answered 400."""
+    """A route whose query (GET, DELETE) or JSON body (POST) is a `kind`; anything else is answered 400."""
 
     async def endpoint(request: Request) -> Response:
         try:
-            if method == "GET":
+            if method != "POST":
                 given = kind.model_validate(dict(request.query_params))
             else:
                 given = kind.model_validate_json(await request.body() or b"{}")

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from sandbox.endpoint import Answer, Call, Endpoints, Refusal
-from sandbox.faults import Faults
+from sandbox.injection import Injection
 from sandbox.record import Record
 from sandbox.state import State
 
@@ -19,9 +19,11 @@ TEAM, CHANNEL, SECRET = "T000", "B000", "secret"
 class Slack:
     """`routes` are served under /slack; the webhook's URL ends with services/T000/B000/secret."""
 
-    def __init__(self, state: State, record: Record, faults: Faults) -> None:
+    def __init__(self, state: State, record: Record, faults: Injection) -> None:
         self._record = record
-        endpoints = Endpoints("slack", state=state, record=record, faults=faults, admit=admit)
+        endpoints = Endpoints(
+            "slack", state=state, record=record, faults=faults, admit=admit, failure=failure
+        )
         path = "/services/{team}/{channel}/{secret}"
         self.routes: list[BaseRoute] = [endpoints.route("POST", path, "webhooks.post", self._post)]
 
@@ -31,6 +33,10 @@ class Slack:
         resource = f"{CHANNEL}-{time.time_ns()}"
         self._record.effect("slack.message", resource, call.params, recipient=f"{TEAM}/{CHANNEL}")
         return Answer.text("ok")
+
+
+def failure(status: int, message: str) -> Answer:
+    return Answer.text(message, status)
 
 
 def admit(request: Request, body: bytes) -> Call:

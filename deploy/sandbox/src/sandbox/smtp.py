@@ -8,7 +8,7 @@ from email.policy import default
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from sandbox.faults import Faults
+from sandbox.injection import Injection, Kind
 from sandbox.record import Record
 from sandbox.state import State
 
@@ -16,15 +16,24 @@ REFUSED_DOMAIN = "bounce.test"
 MAX_SIZE = 10_485_760  # bytes
 # A sender may say which order a message is about; mail itself has no field for it.
 ORDER_HEADER = "X-Order-Id"
+ENDPOINT = "smtp.message"
+# Whatever goes wrong on a relay's own side is worth trying again: 4yz (RFC 5321, 4.2.1).
+REPLIES = {
+    Kind.UNAVAILABLE: "421 4.3.2 Service not available",
+    Kind.RATE_LIMITED: "450 4.7.1 Too many messages, slow down",
+    Kind.ERROR: "451 4.3.0 Local error in processing",
+    Kind.ERROR_AFTER_EFFECT: "451 4.3.0 Local error in processing",
+}
 
 
 class Sink:
     """The handler whose hooks aiosmtpd calls."""
 
-    def __init__(self, state: State, record: Record, faults: Faults) -> None:
+    def __init__(self, state: State, record: Record, faults: Injection) -> None:
         self._state = state
         self._record = record
         self._faults = faults
+        faults.register(ENDPOINT)
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd finds hooks by these names
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
@@ -36,7 +45,24 @@ class Sink:
         return "250 OK"
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - as above
-        return await self._faults.around("smtp.message", lambda: self._keep(envelope))
+        """Raises ConnectionResetError for no answer: aiosmtpd then drops the connection."""
+        fault = self._faults.choose(ENDPOINT)
+        if fault is None:
+            return await self._take(envelope)
+        self._faults.note(fault, "")
+        if fault.kind is Kind.SLOW:
+            await asyncio.sleep(fault.seconds)
+            return await self._take(envelope)
+        if fault.kind is Kind.HANG:
+            await asyncio.Event().wait()  # cancelled with the session, once the client gives up
+        if fault.kind in (Kind.LOST_ANSWER, Kind.ERROR_AFTER_EFFECT):
+            await self._take(envelope)
+        if fault.kind in REPLIES:
+            return REPLIES[fault.kind]
+        raise ConnectionResetError(fault.kind)
+
+    async def _take(self, envelope: Envelope) -> str:
+        return await self._faults.scripted.around(ENDPOINT, lambda: self._keep(envelope))
 
     def _keep(self, envelope: Envelope) -> str:
         content = envelope.original_content or b""

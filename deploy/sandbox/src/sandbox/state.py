@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ANY_TIME = (0, 2**53)
 
 SCHEMA = """
@@ -46,6 +46,22 @@ CREATE TABLE jobs (
     attempts INTEGER NOT NULL DEFAULT 0);
 """
 
+FAULTS_SCHEMA = """
+CREATE TABLE fault_rules (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, kinds TEXT NOT NULL, times INTEGER, remaining INTEGER,
+    probability REAL NOT NULL, seed INTEGER NOT NULL, seconds REAL);
+CREATE TABLE fault_calls (
+    rule INTEGER NOT NULL, name TEXT NOT NULL, calls INTEGER NOT NULL, PRIMARY KEY (rule, name)) WITHOUT ROWID;
+CREATE TABLE injected_faults (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, rule INTEGER NOT NULL, target TEXT NOT NULL,
+    kind TEXT NOT NULL, nth INTEGER NOT NULL, about TEXT NOT NULL, idempotency_key TEXT);
+CREATE TRIGGER injected_faults_are_final BEFORE UPDATE ON injected_faults
+BEGIN SELECT RAISE(ABORT, 'injected faults are append-only'); END;
+CREATE TRIGGER injected_faults_are_kept BEFORE DELETE ON injected_faults
+BEGIN SELECT RAISE(ABORT, 'injected faults are append-only'); END;
+"""
+"""What version 2 added to version 1."""
+
 FIND = """
 SELECT r.body FROM resources r
 WHERE r.kind = ? AND r.created BETWEEN ? AND ? AND r.seq < ? ORDER BY r.seq DESC LIMIT ?
@@ -72,13 +88,14 @@ class State:
         for pragma in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=OFF"):
             self.db.execute(f"PRAGMA {pragma}")
         (version,) = self.db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, SCHEMA_VERSION):
+        if version not in range(SCHEMA_VERSION + 1):
             self.db.close()
             raise RuntimeError(
                 f"{path} holds sandbox state of version {version}; this sandbox reads {SCHEMA_VERSION}"
             )
-        if version == 0:
-            self.db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+        if version < SCHEMA_VERSION:
+            missing = FAULTS_SCHEMA if version else SCHEMA + FAULTS_SCHEMA
+            self.db.executescript(f"BEGIN; {missing} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
 
     def close(self) -> None:
         self.db.close()

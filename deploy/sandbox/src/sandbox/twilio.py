@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from sandbox.endpoint import Answer, Call, Endpoints, Refusal
-from sandbox.faults import Faults
+from sandbox.injection import Injection
 from sandbox.record import Record
 from sandbox.state import State
 
@@ -41,13 +41,20 @@ class Refused(Refusal):
         super().__init__(Answer.json(body, status))
 
 
+def failure(status: int, message: str) -> Answer:
+    """What Twilio answers when it is not the caller's fault."""
+    return Refused(20_000 + status, message, status).answer
+
+
 class Twilio:
     """`routes` are served under /twilio."""
 
-    def __init__(self, state: State, record: Record, faults: Faults) -> None:
+    def __init__(self, state: State, record: Record, faults: Injection) -> None:
         self._state = state
         self._record = record
-        endpoints = Endpoints("twilio", state=state, record=record, faults=faults, admit=admit)
+        endpoints = Endpoints(
+            "twilio", state=state, record=record, faults=faults, admit=admit, failure=failure
+        )
         self.routes: list[BaseRoute] = [
             endpoints.route("POST", f"{MESSAGES}.json", "messages.create", self._create),
             endpoints.route("GET", f"{MESSAGES}.json", "messages.list", self._list),

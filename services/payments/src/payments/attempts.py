@@ -12,6 +12,10 @@ Why nothing is made twice:
 * That needs every key of the chain to be remembered. Stripe may forget one after 24 hours, so each day of a job's life has
   a chain of its own, and nothing is asked for in the last hour of a day: what was asked for before has long ended when the
   next chain begins, and the look with which every repeat begins sees it.
+* And that what a failed request made is visible once its failure is replayed. Stripe does not promise that: a 5xx is
+  indeterminate, and what Stripe reconciles after an incident may appear later. An intent that appears late is harmless (nobody
+  has its secret); a refund would be money given twice. So a refund has ONE key a day: a saved 5xx is only looked behind, for
+  the rest of that day, and what made nothing visible in it is asked for again on the next.
 Sources: docs.stripe.com/api/idempotent_requests, docs.stripe.com/error-low-level.
 """
 
@@ -37,8 +41,9 @@ class Attempt:
     since: datetime
 
     @classmethod
-    def of(cls, job: Job, now: datetime) -> "Attempt":
+    def of(cls, job: Job, now: datetime, *, most: int = KEYS) -> "Attempt":
+        """`most`: how long a chain may be; 1 for what must not happen twice even if an earlier request comes to light late."""
         day, into = divmod(now - job.created_at, DAY)
         root = f"{job.id}:day{day}" if day > 0 else str(job.id)
-        keys = (root, *(f"{root}:{n}" for n in range(1, KEYS))) if into < ASKING else ()
+        keys = (root, *(f"{root}:{n}" for n in range(1, most))) if into < ASKING else ()
         return cls(keys, job.attempts > 1, job.created_at)

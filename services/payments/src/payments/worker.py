@@ -55,13 +55,15 @@ def jobs_for(provider: Stripe) -> Jobs:
 
 def _register_calls(jobs: Jobs, provider: Stripe) -> None:
     async def create_intent(job: Job) -> Intent:
-        return await provider.create_intent(job.key, **job.payload, attempt=_attempt(job))
+        attempt = Attempt.of(job, datetime.now(UTC))
+        return await provider.create_intent(job.key, **job.payload, attempt=attempt)
 
     async def cancel_intent(job: Job) -> Intent:
         return await provider.cancel_intent(**job.payload, key=str(job.id))
 
     async def refund(job: Job) -> ProviderRefund:
-        return await provider.refund(job.key, **job.payload, attempt=_attempt(job))
+        attempt = Attempt.of(job, datetime.now(UTC), most=1)
+        return await provider.refund(job.key, **job.payload, attempt=attempt)
 
     async def fetch_fee(job: Job) -> Fee:
         return await provider.fetch_fee(**job.payload)
@@ -79,10 +81,6 @@ def _register_calls(jobs: Jobs, provider: Stripe) -> None:
     jobs.call(CANCEL_INTENT, cancel_intent, on_intent, PAYMENTS)
     jobs.call(REFUND, refund, on_refund, PAYMENTS, REFUNDS)
     jobs.call(FETCH_FEE, fetch_fee, on_fee, PAYMENTS)
-
-
-def _attempt(job: Job) -> Attempt:
-    return Attempt.of(job, datetime.now(UTC))
 
 
 def _at(job: Job) -> datetime:

@@ -19,6 +19,9 @@ from typing import Any
 import requests
 import shippo
 from pyreqwest.client import ClientBuilder
+from pyreqwest.exceptions import PyreqwestError
+from pyreqwest.request import RequestBuilder
+from pyreqwest.response import Response
 from requests.adapters import HTTPAdapter
 from shippo.models.errors import SDKError
 
@@ -158,7 +161,7 @@ class Shippo:
         return answer if isinstance(answer, Refused) else None
 
     async def _post(self, path: str, body: Json) -> Json | Refused:
-        response = await self._client.post(self._base + path).body_json(body).build().send()
+        response = await _sent(self._client.post(self._base + path).body_json(body))
         if response.status in _UNDECIDED or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Unknown(f"Shippo answered {response.status} to POST {path}")
         if response.status >= HTTPStatus.BAD_REQUEST:
@@ -167,11 +170,19 @@ class Shippo:
         return answer
 
     async def _get(self, path: str, query: Mapping[str, str]) -> Json:
-        response = await self._client.get(self._base + path).query(query).build().send()
+        response = await _sent(self._client.get(self._base + path).query(query))
         if response.status != HTTPStatus.OK:
             raise Unknown(f"Shippo answered {response.status} to GET {path}")
         answer: Json = await response.json()
         return answer
+
+
+async def _sent(request: RequestBuilder) -> Response:
+    """The answer, read to its end. Raises Unknown for a lost connection or a time-out."""
+    try:
+        return await request.build().send()
+    except PyreqwestError as lost:
+        raise Unknown(f"Shippo did not answer: {type(lost).__name__}") from lost
 
 
 def label_of(transactions: Sequence[Json]) -> Label | Refused:

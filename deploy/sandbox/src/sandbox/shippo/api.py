@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from sandbox.endpoint import Answer, Call, Endpoints, Refusal
-from sandbox.faults import Faults
+from sandbox.injection import Injection
 from sandbox.record import Record
 from sandbox.shippo.account import Account
 from sandbox.shippo.labels import Labels
@@ -21,8 +21,10 @@ LABELS = "/shippo/labels/"
 class Shippo:
     """`routes` are served under /shippo; `track` is the carrier's part, played by a control call."""
 
-    def __init__(self, account: Account, record: Record, faults: Faults) -> None:
-        self._endpoints = Endpoints("shippo", state=account.state, record=record, faults=faults, admit=admit)
+    def __init__(self, account: Account, record: Record, faults: Injection) -> None:
+        self._endpoints = Endpoints(
+            "shippo", state=account.state, record=record, faults=faults, admit=admit, failure=failure
+        )
         self._labels = Labels(account)
         self._tracks = Tracks(account, self._labels)
         self.routes = self._routes(Shipments(account))
@@ -52,6 +54,10 @@ class Shippo:
             ("GET", "/tracks/{carrier}/{number}", "tracks.retrieve", tracks.retrieve),
         ]
         return [self._endpoints.route(*row) for row in table]
+
+
+def failure(status: int, message: str) -> Answer:
+    return Answer.json({"detail": message}, status)
 
 
 def admit(request: Request, body: bytes) -> Call:

@@ -9,11 +9,11 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from sandbox.endpoint import Answer, Call, Endpoints
-from sandbox.faults import Faults
+from sandbox.injection import Injection
 from sandbox.record import Record
 from sandbox.stripe.account import Account
 from sandbox.stripe.charges import Charges
-from sandbox.stripe.errors import Invalid, Unauthorized
+from sandbox.stripe.errors import Invalid, Unauthorized, error
 from sandbox.stripe.forms import decode
 from sandbox.stripe.idempotency import Idempotency
 from sandbox.stripe.intents import Intents
@@ -21,6 +21,7 @@ from sandbox.stripe.refunds import Refunds
 
 PREFIX = "/stripe"
 MAX_KEY = 255
+TOO_MANY = 429
 SECRET_KEYS = ("sk_", "rk_")
 # What a browser may do with a publishable key: see and confirm one intent, given its client secret.
 PUBLIC = re.compile(r"GET /v1/payment_intents/(?!search$)[^/]+|POST /v1/payment_intents/[^/]+/confirm")
@@ -29,7 +30,7 @@ PUBLIC = re.compile(r"GET /v1/payment_intents/(?!search$)[^/]+|POST /v1/payment_
 class Stripe:
     """`routes` are served under /stripe; `confirm` and `complete` are what control calls do in a shopper's place."""
 
-    def __init__(self, account: Account, record: Record, faults: Faults) -> None:
+    def __init__(self, account: Account, record: Record, faults: Injection) -> None:
         idempotency = Idempotency(account.state)
         self._endpoints = Endpoints(
             "stripe",
@@ -37,6 +38,7 @@ class Stripe:
             record=record,
             faults=faults,
             admit=admit,
+            failure=failure,
             guard=idempotency.guard,
             once=idempotency.once,
         )
@@ -81,6 +83,12 @@ class Stripe:
 
 def unknown(call: Call) -> Answer:
     raise Invalid(f"Unrecognized request URL ({call.path}).", status=404)
+
+
+def failure(status: int, message: str) -> Answer:
+    if status == TOO_MANY:
+        return error(status, "invalid_request_error", message, code="rate_limit")
+    return error(status, "api_error", message)
 
 
 def admit(request: Request, body: bytes) -> Call:
