@@ -193,8 +193,14 @@ async def test_garbage_is_held_byte_by_byte_with_a_reason_and_every_good_fact_is
 async def test_a_mended_one_is_redriven(aftermath: Aftermath, service: str, topic: str) -> None:
     db, sent = aftermath.databases[service], aftermath.sent[topic]
     chosen = next(bad for bad in sent.bad if bad.what == "a truncated body")
-    found = await letters.find(db, service, letters.Filter(topic=topic), 10_000)
-    letter = next(each for each in found if each.record == chosen.record)
+    async with db.connection() as conn:
+        letter_id = await conn.fetchval(
+            'SELECT id FROM dead_letters WHERE topic = $1 AND partition = $2 AND "offset" = $3',
+            topic,
+            chosen.record.partition,
+            chosen.record.offset,
+        )
+    [letter] = await letters.find(db, service, letters.Filter(ids=(letter_id,)), 1)
     mended = letters.changed(letter.record, body=chosen.good.value)
     assert await letters.mend(db, service, letter, mended, "eve")
     redriver = Redriver(db, Inbox(db, handlers_of(service)), service)

@@ -101,50 +101,55 @@ class Batch:
 def recover(batch: bytes) -> Sequence[Recovered]:
     """The records of a batch whose checksum is right, as far as they can be told apart; always up to the batch's last offset."""
     base, _, _, _, _, attributes, last_delta, first, newest, _, _, _, count = _HEADER.unpack_from(batch)
-    last = base + last_delta
-    of_log = bool(attributes & _LOG_APPEND_TIME)
+    kind = int(bool(attributes & _LOG_APPEND_TIME))
     body = batch[_HEADER.size :]
     try:
         decode = _DECODERS.get(attributes & _COMPRESSION)
         body = bytes(decode(body)) if decode else body
     except Exception:  # noqa: BLE001 - each codec raises its own
-        return [Recovered(last, newest, int(of_log), None, body)]
+        return [Recovered(base + last_delta, newest, kind, None, body)]
     found: list[Recovered] = []
-    position, buffer = 0, bytearray(body)
-    for n in range(count):
-        start = position
-        try:
-            length, position = decode_varint(buffer, position)
-            if length < 0 or position + length > len(buffer):
-                raise ValueError("a record ends outside of its batch")  # noqa: TRY301 - as a varint that does
-        except (ValueError, IndexError):
-            found.append(Recovered(last, newest, int(of_log), None, bytes(buffer[start:])))
-            break
-        raw = buffer[position : position + length]
-        position += length
-        try:
-            found.append(_one(raw, base, newest if of_log else first, int(of_log)))
-        except (ValueError, IndexError):
-            found.append(Recovered(base + n, newest, int(of_log), None, bytes(raw)))
+    buffer, at, after = bytearray(body), 0, -1
+    while at < len(buffer) and after < last_delta and len(found) < count:
+        raw, at = _next(buffer, at)
+        record = _one(raw, base, newest if kind else first, kind)
+        if record is None or not after < record.offset - base <= last_delta:
+            # The fetcher passes over an offset that is not above the one before it.
+            delta = after + 1 if at < len(buffer) else last_delta
+            record = Recovered(base + delta, newest, kind, None, bytes(raw))
+        found.append(record)
+        after = record.offset - base
     return found
 
 
-def _one(raw: bytearray, base: int, time: int, kind: int) -> Recovered:
-    """Raises ValueError or IndexError for a record that is not built like one."""
-    delta, at = decode_varint(raw, 1)
-    offset, at = decode_varint(raw, at)
-    key, at = _bytes(raw, at)
-    value, at = _bytes(raw, at)
-    count, at = decode_varint(raw, at)
-    headers = []
-    for _ in range(count):
-        name, at = _bytes(raw, at)
-        content, at = _bytes(raw, at)
-        if name is None:
-            raise ValueError("a header has no name")
-        headers.append((name.decode("utf-8", "surrogateescape"), content))
+def _next(buffer: bytearray, at: int) -> tuple[bytearray, int]:
+    """The next record and where the one behind it begins; all the rest where its length makes no sense."""
+    try:
+        length, start = decode_varint(buffer, at)
+    except (ValueError, IndexError):
+        return buffer[at:], len(buffer)
+    if length <= 0 or start + length > len(buffer):
+        return buffer[at:], len(buffer)
+    return buffer[start : start + length], start + length
+
+
+def _one(raw: bytearray, base: int, time: int, kind: int) -> Recovered | None:
+    """None for a record that is not built like one."""
+    try:
+        delta, at = decode_varint(raw, 1)
+        offset, at = decode_varint(raw, at)
+        key, at = _bytes(raw, at)
+        value, at = _bytes(raw, at)
+        count, at = decode_varint(raw, at)
+        headers = []
+        for _ in range(count):
+            name, at = _bytes(raw, at)
+            content, at = _bytes(raw, at)
+            headers.append(((name or b"").decode("utf-8", "surrogateescape"), content))
+    except (ValueError, IndexError):
+        return None
     if at != len(raw):
-        raise ValueError("a record is longer than what is in it")
+        return None
     return Recovered(base + offset, time if kind else time + delta, kind, key, value, tuple(headers))
 
 
