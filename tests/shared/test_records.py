@@ -111,6 +111,16 @@ def test_of_a_record_without_structure_the_bytes_are_kept() -> None:
     assert (found.offset, found.value) == (1, bytes(data[_RECORDS_AT:]))
 
 
+@pytest.mark.parametrize("codec", [GZIP, 5, 7])
+def test_a_batch_that_cannot_be_unpacked_is_kept_as_it_is(codec: int) -> None:
+    data = bytearray(batch([], [], base=8))
+    data[22] |= codec
+    with pytest.raises((OSError, UnsupportedCodecError)):
+        list(MemoryRecords(bytes(data)).next_batch())
+    [found] = _recovered(bytes(data))
+    assert (found.offset, found.value) == (9, bytes(data[_RECORDS_AT:]))
+
+
 def test_a_codec_that_is_not_installed_stays_an_error() -> None:
     data = bytearray(batch([], []))
     data[22] |= LZ4

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiokafka.codec import gzip_decode, lz4_decode, snappy_decode, zstd_decode
 from aiokafka.consumer import fetcher
-from aiokafka.errors import CorruptRecordException
+from aiokafka.errors import UnsupportedCodecError
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.record.util import decode_varint
 
@@ -92,8 +92,9 @@ class Batch:
         """Raises UnsupportedCodecError: the batch is fine, this installation is not."""
         try:
             return iter(list(self._inner))
-        except (ValueError, CorruptRecordException):
-            if self._inner.magic < _MAGIC:
+        except Exception as unreadable:
+            known = self._inner.magic >= _MAGIC and self._inner.compression_type in _DECODERS
+            if self._inner.magic < _MAGIC or (known and isinstance(unreadable, UnsupportedCodecError)):
                 raise
             return iter(recover(bytes(self._raw)))
 
@@ -104,8 +105,8 @@ def recover(batch: bytes) -> Sequence[Recovered]:
     kind = int(bool(attributes & _LOG_APPEND_TIME))
     body = batch[_HEADER.size :]
     try:
-        decode = _DECODERS.get(attributes & _COMPRESSION)
-        body = bytes(decode(body)) if decode else body
+        if attributes & _COMPRESSION:
+            body = bytes(_DECODERS[attributes & _COMPRESSION](body))
     except Exception:  # noqa: BLE001 - each codec raises its own
         return [Recovered(base + last_delta, newest, kind, None, body)]
     found: list[Recovered] = []
