@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from aiokafka.consumer import fetcher
-from aiokafka.errors import UnsupportedCodecError
-from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchBuilderPy
+from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from aiokafka.record.memory_records import MemoryRecords
 
 from shared.records import Records, recover
 
-GZIP, LZ4 = 1, 3
+GZIP = 1
+CODECS = range(5)
 _RECORDS_AT = 61
 Header = tuple[str, bytes | None]
 
@@ -58,7 +58,7 @@ def test_the_fetcher_reads_by_it() -> None:
     assert fetcher.MemoryRecords is Records
 
 
-@pytest.mark.parametrize("codec", [0, GZIP])
+@pytest.mark.parametrize("codec", CODECS)
 def test_the_library_stumbles_over_a_name_that_is_not_utf8_and_we_do_not(codec: int) -> None:
     data = batch([("a", b"1")], ODD, [("b", b"2")], codec=codec, base=70)
     stock = MemoryRecords(data)
@@ -111,19 +111,10 @@ def test_of_a_record_without_structure_the_bytes_are_kept() -> None:
     assert (found.offset, found.value) == (1, bytes(data[_RECORDS_AT:]))
 
 
-@pytest.mark.parametrize("codec", [GZIP, 5, 7])
+@pytest.mark.parametrize("codec", range(1, 8))
 def test_a_batch_that_cannot_be_unpacked_is_kept_as_it_is(codec: int) -> None:
+    """There are four codecs; a batch can name one of seven."""
     data = bytearray(batch([], [], base=8))
     data[22] |= codec
-    with pytest.raises((OSError, UnsupportedCodecError)):
-        list(MemoryRecords(bytes(data)).next_batch())
     [found] = _recovered(bytes(data))
     assert (found.offset, found.value) == (9, bytes(data[_RECORDS_AT:]))
-
-
-def test_a_codec_that_is_not_installed_stays_an_error() -> None:
-    data = bytearray(batch([], []))
-    data[22] |= LZ4
-    assert DefaultRecordBatch(bytes(data)).compression_type == LZ4
-    with pytest.raises(UnsupportedCodecError):
-        list(_recovered(bytes(data)))
