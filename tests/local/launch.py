@@ -23,7 +23,7 @@ def stubs(around: Surroundings, behaviour: str) -> Waves:
         environment = {"NAME": name, "BEHAVIOUR": behaviour, "PORT": str(port), "JOURNAL": journal}
         return Program(name, port, environment, (sys.executable, str(STUB)), before)
 
-    steps = ("migrate", "replay") if around.refill else ("migrate",)
+    steps = ("migrate", "outbox replay") if around.refill else ("migrate",)
     return (
         (program("first"),),
         (program("left"), program("right", *steps, behaviour=behaviour)),

@@ -40,7 +40,7 @@ def serve() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        note(sys.argv[1])
+        note(" ".join(sys.argv[1:]))
         if BEHAVIOUR == "refuse":
             sys.exit("this stub was told to refuse")
     else:

@@ -64,7 +64,21 @@ async def test_infrastructure_goes_up_once_and_down_without_a_trace(
 
 @pytest.mark.parametrize(
     "arguments",
-    ["", "up", "infra", "infra up", "infra down", "infra status", "token", "schema", "demo", "status"],
+    [
+        "",
+        "up",
+        "infra",
+        "infra up",
+        "infra down",
+        "infra status",
+        "token",
+        "schema",
+        "demo",
+        "status",
+        "dlq redrive",
+        "outbox lag",
+        "orders stuck",
+    ],
 )
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str], arguments: str) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -84,3 +98,30 @@ async def test_nonsense_in_the_environment_is_a_sentence_and_not_a_traceback(lau
     assert code == 1
     assert errors.startswith("ordermesh: GATEWAY_PORT makes no sense")
     assert len(errors.splitlines()) == 1
+
+
+async def test_operators_verbs_ask_every_service_of_the_running_stack(
+    launch: Launch, fresh_databases: Callable[..., Awaitable[dict[str, str]]]
+) -> None:
+    services = ("orders", "payments", "shipping", "notifications")
+    urls = await fresh_databases(*services)
+    variables = {f"{name.upper()}_DATABASE_URL": url for name, url in urls.items()}
+    code, out, _ = await ordermesh(launch, "outbox", "lag", **variables)
+    assert (code, out) == (0, "".join(f"{name}:\n0 to send\n" for name in services))
+    assert await ordermesh(launch, "outbox", "lag", "--service", "orders", **variables) == (
+        0,
+        "0 to send\n",
+        "",
+    )
+    for words in ("dlq list", "orders stuck"):
+        assert await ordermesh(launch, *words.split(), **variables) == (0, "", "")
+    code, _, errors = await ordermesh(launch, "dlq", "show", "1", **variables)
+    assert (code, errors) == (1, "ordermesh: A letter's id counts within its service: say --service.\n")
+    code, _, errors = await ordermesh(launch, "dlq", "show", "1", "--service", "payments", **variables)
+    assert (code, errors) == (1, "ordermesh: payments has no dead letter 1.\n")
+
+
+async def test_operators_verbs_need_a_running_database(launch: Launch) -> None:
+    code, _, errors = await ordermesh(launch, "dlq", "list")
+    assert code == 1
+    assert errors.startswith("ordermesh: No database runs here")

@@ -54,7 +54,7 @@ def test_each_service_gets_its_own_database_and_no_other(directory: RunDirectory
 
 
 def test_services_migrate_and_refill_a_broker_that_may_be_empty(directory: RunDirectory) -> None:
-    assert {program.before for program in table(directory).values()} == {(), ("migrate", "replay")}
+    assert {program.before for program in table(directory).values()} == {(), ("migrate", "outbox replay")}
     again = table(directory, refill=False)
     assert {name for name, program in again.items() if program.before == ("migrate",)} == set(SERVICES)
 

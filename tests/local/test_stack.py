@@ -86,7 +86,7 @@ async def test_the_outboxes_are_replayed_into_a_broker_that_may_have_lost_them(
         assert await end(process) == (0, "")
         noted = [note for note in journal(directory) if note.startswith("right")]
         assert (noted[0], noted[-2:]) == ("right migrate", ["right started", "right stopped"])
-        return noted.count("right replay")
+        return noted.count("right outbox replay")
 
     # New databases hold nothing to replay; an embedded broker is empty at each start.
     assert [await replays(), await replays()] == [0, 1]

@@ -80,15 +80,12 @@ class Record:
 
     def fingerprint(self) -> bytes:
         """The same for the same record delivered again, even by a broker that starts counting anew."""
-        parts = (
-            self.topic,
-            self.partition,
-            self.offset,
-            _base64(self.key),
-            _base64(self.value),
-            self.kept_headers(),
-        )
-        return hashlib.sha256(orjson.dumps(parts)).digest()
+        digest = hashlib.sha256(f"{self.topic} {self.partition} {self.offset}".encode())
+        names = (name.encode(errors="surrogateescape") for name, _ in self.headers)
+        for part in (self.key, self.value, *names, *(value for _, value in self.headers)):
+            digest.update(b"-" if part is None else b"%d:" % len(part))
+            digest.update(part or b"")
+        return digest.digest()
 
     def kept_headers(self) -> list[tuple[Any, str | None]]:
         """As they are stored: values in base64, and such names as no JSON text can hold as `{"base64": ...}`."""
@@ -229,10 +226,7 @@ class Inbox:
         if not rows:
             return
         await conn.execute(_BURY, self._consumer, *map(list, zip(*rows, strict=True)))
-        for row in rows:
-            log.warning(
-                "dead letter", topic=row[0], partition=row[1], offset=row[2], key=row[8], reason=row[11]
-            )
+        _tell(rows)
         telemetry.DEAD_LETTERS.labels(self._consumer).inc(len(rows))
 
 
@@ -274,11 +268,28 @@ def sentence(reason: str) -> str:
 
 
 def _kept_name(name: str) -> str | dict[str, str | None]:
+    if name.isascii() and "\x00" not in name:
+        return name
     raw = name.encode(errors="surrogateescape")
     try:
         return {"base64": _base64(raw)} if b"\x00" in raw else raw.decode()
     except UnicodeDecodeError:
         return {"base64": _base64(raw)}
+
+
+def _tell(rows: Sequence[tuple[Any, ...]]) -> None:
+    """Each fact that holds its key; of a flood of garbage the first alone: it must not fill the log too."""
+    garbage = [row for row in rows if not row[9]]
+    for row in [*(row for row in rows if row[9]), *garbage[:1]]:
+        log.warning(
+            "dead letter",
+            topic=row[0],
+            partition=row[1],
+            offset=row[2],
+            key=row[8],
+            reason=row[11],
+            more=0 if row[9] else len(garbage) - 1,
+        )
 
 
 def _base64(value: bytes | None) -> str | None:

@@ -164,7 +164,7 @@ async def overdue(db: Database, after: timedelta | None, limit: int) -> list[Stu
     found: list[Stuck] = []
     for what, (allowed, since, condition) in OVERDUE.items():
         waiting = text(
-            f"SELECT id, order_number, {since} AS since FROM orders WHERE {condition} AND {since} < now() - :allowed"  # noqa: S608 - constants of this module
+            f"SELECT id, order_number, {since} AS since FROM orders WHERE {condition} AND {since} < now() - CAST(:allowed AS interval)"  # noqa: S608 - constants of this module
             f" ORDER BY {since} LIMIT :limit"
         )
         rows = await db.fetch(waiting, {"allowed": after or allowed, "limit": limit})
