@@ -75,8 +75,9 @@ class Service:
             Route("/metrics", _metrics),
         ]
         self._rest = Starlette(routes=[*own, *routes])
+        self.inbox = Inbox(self.db, handlers)
         if handlers.by_fact:
-            self.bus.listen(self.db, Inbox(self.db, handlers), name)
+            self.bus.listen(self.db, self.inbox, name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI app; the graph goes before the router."""
