@@ -7,7 +7,7 @@ PACKAGES := shared services/orders services/payments services/shipping services/
 SOURCES := shared services deploy tests
 ARGS ?=
 
-.PHONY: help setup lock check format test demo up bench clean
+.PHONY: help setup lock check format test explore demo up bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ format: setup ## rewrite the sources in the house format
 
 test: setup ## the whole suite, on real PostgreSQL and a real broker
 	$(BIN)/pytest $(ARGS)
+
+explore: setup ## 2,000 lives of an order, new ones each time (a failure prints its smallest story)
+	$(BIN)/pytest tests/orders/test_lifecycle.py --hypothesis-profile=explore --timeout=3600 $(ARGS)
 
 demo: setup ## place, pay, ship, cancel and refund 20 orders on the embedded stack; print what happened
 	$(BIN)/ordermesh demo

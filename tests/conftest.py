@@ -10,10 +10,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from ordermesh.infrastructure import Infrastructure, embedded
 from shared.bus import create_topics
 from shared.migrations import migrate
+
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=2000)
+settings.load_profile("suite")
+"""The suite tries the same cases every time; `make explore` tries new ones, and many. No deadline: the clock proves nothing."""
 
 SERVICES = ("orders", "payments", "shipping", "notifications")
 
