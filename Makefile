@@ -7,7 +7,7 @@ PACKAGES := shared services/orders services/payments services/shipping services/
 SOURCES := shared services deploy tests
 ARGS ?=
 
-.PHONY: help setup lock check format test test-apache demo up bench clean
+.PHONY: help setup lock check format test test-apache explore demo up bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ test: setup ## the whole suite, on real PostgreSQL and a real broker
 
 test-apache: setup ## the messaging, story and fault tests on Apache Kafka (needs Java; fetched by Maven once)
 	REQUIRE_KAFKA=apache $(BIN)/pytest -m messaging $(ARGS)
+
+explore: setup ## 2,000 lives of an order, new ones each time (a failure prints its smallest story)
+	$(BIN)/pytest tests/orders/test_lifecycle.py --hypothesis-profile=explore --timeout=3600 $(ARGS)
 
 demo: setup ## place, pay, ship, cancel and refund 20 orders on the embedded stack; print what happened
 	$(BIN)/ordermesh demo

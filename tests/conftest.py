@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from ordermesh import kafka
 from ordermesh.errors import LauncherError
@@ -19,6 +20,11 @@ from ordermesh.settings import Settings
 from ordermesh.state import RunDirectory
 from shared.bus import create_topics
 from shared.migrations import migrate
+
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=2000)
+settings.load_profile("suite")
+"""The suite tries the same cases every time; `make explore` tries new ones, and many. No deadline: the clock proves nothing."""
 
 SERVICES = ("orders", "payments", "shipping", "notifications")
 TESTS = Path(__file__).parent

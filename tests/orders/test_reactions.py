@@ -14,6 +14,7 @@ from orders.reactions import (
     label_bought,
     label_refunded,
     payment_captured,
+    payment_closed,
     payment_failed,
     payment_processing,
     refund_failed,
@@ -249,3 +250,29 @@ def test_a_processing_payment_is_remembered_until_it_ends() -> None:
     assert order.payment_processing
     assert not paid(order).payment_processing
     assert not payment_failed(order, "debit_refused", ACT).order.payment_processing
+
+
+def test_a_payment_that_was_closed_while_processing_lets_the_order_expire() -> None:
+    order = payment_processing(an_order(), ACT).order
+    assert not payment_closed(order, ACT).order.payment_processing
+
+
+def test_a_refund_that_the_bank_sent_back_is_not_done_by_an_old_word() -> None:
+    asked = decide(shipped(), Command.REFUND, ACT).order
+    back = refund_failed(asked, asked.refunds[0].id, ACT).order
+    again = decide(back, Command.REFUND, ACT).order
+    assert refunded(again, asked.refunds[0].id, asked.captured, ACT) == Decision(again)
+
+
+def test_a_refund_that_nobody_asked_for_counts_once_and_is_not_refunded_again() -> None:
+    order, unasked = shipped(), uuid4()
+    once = refunded(order, unasked, 1000, ACT).order
+    assert (once.refunded, once.refundable) == (1000, order.captured - 1000)
+    assert refunded(once, unasked, 1000, ACT) == Decision(once)
+
+
+def test_an_order_has_arrived_when_one_parcel_was_delivered_and_the_other_came_back() -> None:
+    first = reached(paid(), Stage.RETURNED, SHIPMENT, {1: 2})
+    both = reached(first.order, Stage.DELIVERED, SECOND, {2: 1})
+    assert both.order.status is OrderStatus.DELIVERED
+    assert reached(both.order, Stage.RETURNED, SECOND, {2: 1}).order.status is OrderStatus.RETURNED

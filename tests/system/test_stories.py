@@ -1,4 +1,8 @@
-"""The purchase, end to end, on real parts: each story as the demo tells it, delivered once and everything twice."""
+"""The purchase, end to end, on real parts: each story as the demo tells it, however its facts arrive.
+
+Once, and everything twice; shuffled across topics and keys; and with processes that die between a commit and what follows it.
+A failing run names its mode with its seed.
+"""
 
 import asyncio
 from collections import Counter
@@ -6,11 +10,14 @@ from uuid import uuid4
 
 import pytest
 
-from ordermesh.books import Book, violations
+from ordermesh.books import Book, Violation, violations
 from ordermesh.evidence import gather
+from ordermesh.shop import Reading
 from ordermesh.stories import STORIES
 from support.world import World
 
+SHUFFLES, CRASHES = (1, 2, 3), (1, 2)
+"""Seeds."""
 EXPECTED = {
     "delivered": ("DELIVERED", "PAID"),
     "declined, then paid": ("DELIVERED", "PAID"),
@@ -45,11 +52,49 @@ async def test_a_story_ends_as_told_and_the_books_agree(world: World, story: str
 
 async def test_many_orders_at_once_end_as_told_and_the_books_agree(world: World) -> None:
     names = [name for name in EXPECTED for _ in range(2)]
-    ended = await asyncio.gather(*(STORIES[name](world.shop, f"crowd-{uuid4().hex[:8]}") for name in names))
-    await world.network.settle()
-    orders = [await world.shop.read(order["id"]) for order in ended]
-    assert [(order["status"], order["paymentStatus"]) for order in orders] == [
-        EXPECTED[name] for name in names
-    ]
+    orders = await told_at_once(world, names)
+    assert await wrong_with(world, orders) == []
+
+
+@pytest.mark.parametrize("world", [f"shuffled {seed}" for seed in SHUFFLES], indirect=True, scope="session")
+async def test_every_story_ends_as_told_however_facts_of_different_topics_overtake_one_another(
+    world: World,
+) -> None:
+    orders = await told_at_once(world, list(STORIES))
+    assert await wrong_with(world, orders) == [], world.mode
+    assert world.happened.count > 0
+
+
+@pytest.mark.parametrize("world", [f"crashing {seed}" for seed in CRASHES], indirect=True, scope="session")
+async def test_every_story_ends_as_told_when_consumers_and_workers_die_after_their_work_was_done(
+    world: World,
+) -> None:
+    """An email whose sender died goes out again: under its old Message-ID, by which a mailbox drops the copy."""
+    orders = await told_at_once(world, list(STORIES))
+    assert await wrong_with(world, orders, repeats=True) == [], world.mode
+    assert world.happened.count > 0
+
+
+async def wrong_with(world: World, orders: list[Reading], *, repeats: bool = False) -> list[Violation]:
     evidence = await gather(world.databases, world.shop)
-    assert violations(Book(evidence, [order["id"] for order in orders])) == []
+    return violations(Book(evidence, [order["id"] for order in orders], repeats=repeats))
+
+
+async def told_at_once(world: World, names: list[str]) -> list[Reading]:
+    """The orders of these stories, told side by side, when everything has settled and each ended as expected."""
+    telling = (STORIES[name](world.shop, f"crowd-{uuid4().hex[:8]}") for name in names)
+    ended = await asyncio.gather(*telling, return_exceptions=True)
+    failed = {name: end for name, end in zip(names, ended, strict=True) if isinstance(end, BaseException)}
+    assert failed == {}, world.mode
+    await world.network.settle()
+    orders = [await world.shop.read(end["id"]) for end in ended if not isinstance(end, BaseException)]
+    told = list(zip(names, orders, strict=True))
+    wrong = {
+        name: (order["status"], order["paymentStatus"])
+        for name, order in told
+        if name in EXPECTED and (order["status"], order["paymentStatus"]) != EXPECTED[name]
+    }
+    assert wrong == {}, world.mode
+    unsent = {n["status"] for order in orders for n in order["notifications"]} - {"SENT"}
+    assert unsent == set(), world.mode
+    return orders

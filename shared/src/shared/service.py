@@ -87,10 +87,10 @@ class Service:
             Route("/metrics", self._metrics),
         ]
         self._rest = Starlette(routes=[*own, *routes])
+        self.inbox = Inbox(self.db, handlers)
         if handlers.by_fact:
-            inbox = Inbox(self.db, handlers)
-            self.bus.listen(self.db, inbox, name)
-            self._redriver = Redriver(self.db, inbox, name)
+            self.bus.listen(self.db, self.inbox, name)
+            self._redriver = Redriver(self.db, self.inbox, name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI app; the graph goes before the router."""

@@ -1,7 +1,7 @@
 """An eventually consistent system, tested as if it were a function: any set of services in one event loop, and `settle`.
 
 `settle` reads the databases, not clocks: nothing pending in an outbox, no job due, every fact that anybody acts on in that
-service's inbox. `deliver_twice` makes every fact arrive twice, with the real broker in between.
+service's inbox. `shared.delivery` makes facts arrive twice, shuffled, or again after a crash.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ from uuid import UUID
 import uvicorn
 
 from shared.contracts.topics import TOPICS
-from shared.outbox import Outgoing
 from shared.service import Service
 
 SOON_SECONDS = 300
@@ -83,17 +82,6 @@ class Network:
                 )
             heard |= {row["event_id"] for row in rows}
         return len(said - heard)
-
-
-def deliver_twice(service: Service) -> None:
-    """Everything this service says reaches the broker twice."""
-    once = service.relay.publish
-
-    async def twice(messages: Sequence[Outgoing]) -> None:
-        await once(messages)
-        await once(messages)
-
-    service.relay.publish = twice
 
 
 def free_socket() -> socket.socket:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import sandbox
@@ -19,8 +19,9 @@ from orders.settings import Settings as OrdersSettings
 from payments.app import build as build_payments
 from payments.settings import Settings as PaymentsSettings
 from sandbox.settings import Settings as SandboxSettings
+from shared.delivery import Happened, crashing, delivered_twice, shuffled
 from shared.service import Service
-from shared.testing import Network, deliver_twice, free_socket, serving, url_of
+from shared.testing import Network, free_socket, serving, url_of
 from shipping.app import build as build_shipping
 from shipping.settings import Settings as ShippingSettings
 
@@ -30,7 +31,10 @@ STRIPE_SECRET, SHIPPO_SECRET = "whsec_test", "shippo_test_secret"
 
 @dataclass
 class World:
-    """`shop` is the outside, `network` the inside: `await world.network.settle()` returns when nothing is in flight."""
+    """`shop` is the outside, `network` the inside: `await world.network.settle()` returns when nothing is in flight.
+
+    `mode` is how things arrive for now, `happened` how often that made a difference.
+    """
 
     shop: Shop
     network: Network
@@ -38,13 +42,37 @@ class World:
     urls: dict[str, str]
     kafka_url: str
     databases: dict[str, str]
+    mode: str = "once"
+    happened: Happened = field(default_factory=Happened)
 
 
 @asynccontextmanager
-async def a_world(
-    infrastructure: Infrastructure, databases: dict[str, str], *, twice: bool
-) -> AsyncIterator[World]:
-    """`twice`: every fact, every webhook and every mutation is delivered two times."""
+async def in_mode(world: World, mode: str) -> AsyncIterator[World]:
+    """The world with things arriving `once`, `twice` (facts, webhooks, mutations), `shuffled <seed>` or `crashing <seed>`."""
+    services = list(world.network.services.values())
+    name, _, seed = mode.partition(" ")
+    async with AsyncExitStack() as stack:
+        happened = Happened()
+        match name:
+            case "twice":
+                happened = stack.enter_context(delivered_twice(services))
+                stack.push_async_callback(_everything, world.shop, copies=1)
+                await _everything(world.shop, copies=2)
+            case "shuffled":
+                happened = await stack.enter_async_context(shuffled(services, int(seed)))
+            case "crashing":
+                happened = stack.enter_context(crashing(services, int(seed)))
+        yield replace(world, mode=mode, happened=happened)
+        await world.network.settle()
+
+
+async def _everything(shop: Shop, *, copies: int) -> None:
+    shop.repeat = copies > 1
+    await shop.sandbox("POST", "/control/webhooks/copies", {"n": copies})
+
+
+@asynccontextmanager
+async def a_world(infrastructure: Infrastructure, databases: dict[str, str]) -> AsyncIterator[World]:
     sockets = {name: free_socket() for name in (*SERVICES, "gateway")}
     urls = {name: url_of(sock) for name, sock in sockets.items()}
     async with AsyncExitStack() as stack:
@@ -62,18 +90,13 @@ async def a_world(
             )
         )
         services = _services(infrastructure, databases, box)
-        if twice:
-            for service in services:
-                deliver_twice(service)
         starting = (
             stack.enter_async_context(serving(service, sockets[service.name])) for service in services
         )
         await asyncio.gather(*starting)
         await stack.enter_async_context(serving(_gateway(urls, box), sockets["gateway"]))
         places = Places(urls["gateway"], box.url)
-        shop = await stack.enter_async_context(Shop(places, repeat=twice))
-        if twice:
-            await shop.sandbox("POST", "/control/webhooks/copies", {"n": 2})
+        shop = await stack.enter_async_context(Shop(places))
 
         async def webhooks_pending() -> int:
             return int((await shop.sandbox("GET", "/control/pending"))["pending"])

@@ -81,7 +81,7 @@ class Shop:
     ) -> None:
         self.places = places
         self.patience, self.poll = patience, poll
-        self._repeat = repeat
+        self.repeat = repeat
         self._tokens: dict[tuple[str, str], str] = {}
         self._client: Client = ClientBuilder().timeout(timedelta(seconds=30)).build()
 
@@ -109,7 +109,7 @@ class Shop:
         if query.lstrip().startswith("mutation"):
             headers["idempotency-key"] = str(uuid4())
         body = {"query": query, "variables": variables or {}}
-        if self._repeat and "idempotency-key" in headers:
+        if self.repeat and "idempotency-key" in headers:
             await self._post(f"{self.places.gateway}/graphql", body, headers)
         answer = await self._post(f"{self.places.gateway}/graphql", body, headers)
         if answer.get("errors"):

@@ -133,7 +133,7 @@ async def cancel(order_id: str, principal: Principal, reason: str, tx: Tx) -> st
 
 async def mark_delivered(order_id: str, principal: Principal, tx: Tx) -> str:
     """Raises Refusal ORDER_NOT_FOUND or INVALID_TRANSITION."""
-    order, act = _mine(order_id, principal, tx), Act(tx.now, actor_of(principal))
+    order, act = _mine(order_id, principal, tx), Act(tx.now, actor_of(principal), "told to have arrived")
     decision = decide(order, Command.MARK_DELIVERED, act)
     _refuse(decision, Code.INVALID_TRANSITION)
     settle(tx, decision.then(all_delivered(decision.order, act)) if decision.entries else decision)

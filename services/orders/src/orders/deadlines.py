@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from orders.domain import Act, decide
 from orders.handlers import settle
-from orders.status import Happened
+from orders.status import Happened, OrderStatus
 from orders.store import ORDERS
 from shared.jobs import Job, Jobs
 from shared.tx import Tx
@@ -19,7 +19,7 @@ deadlines = Jobs()
 @deadlines.on(UNPAID, ORDERS)
 async def on_unpaid(job: Job, tx: Tx) -> None:
     order = tx.get(ORDERS, job.key)
-    if order.payment_processing:
+    if order.payment_processing and order.status is OrderStatus.PENDING:
         tx.request(UNPAID, order.id, due_at=tx.now + LOOK_AGAIN)
         return
     settle(tx, decide(order, Happened.EXPIRED, Act(tx.now, "system", "nobody paid in time")))

@@ -241,7 +241,9 @@ def _folded(order: Order) -> list[Happened]:
     raised = {
         Happened.ALL_CANCELLED: not live,
         Happened.ALL_RETURNED: live and all(line.returned >= line.live for line in live),
-        Happened.ALL_DELIVERED: live and all(line.delivered >= line.live for line in live),
+        # What came back is not on its way any more: the order has arrived when the rest of it has.
+        Happened.ALL_DELIVERED: any(line.delivered for line in live)
+        and all(line.delivered + line.returned >= line.live for line in live),
         Happened.ALL_SHIPPED: live and all(line.shipped >= line.live for line in live),
         Happened.FULLY_REFUNDED: 0 < order.captured <= order.refunded,
     }

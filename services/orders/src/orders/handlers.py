@@ -6,6 +6,8 @@ from orders.reactions import Tracking
 from orders.store import ORDERS
 from orders.tables import skus, timeline
 from shared.contracts import catalog, payments, shipping
+from shared.contracts.envelope import Fact
+from shared.contracts.topics import topic_of
 from shared.handlers import Handlers
 from shared.tx import Tx
 
@@ -30,6 +32,11 @@ def settle(tx: Tx, decision: Decision) -> None:
     tx.emit(*decision.facts)
 
 
+def _heard(fact: Fact, tx: Tx, reason: str | None = None) -> Act:
+    """Whoever says the fact is the actor; what it says, unless it gives a reason of its own, is why an order moves."""
+    return Act(tx.now, topic_of(type(fact)).producer, reason or fact.type)
+
+
 def _lines(fact: shipping.ShipmentFact) -> dict[int, int]:
     return {part.line: part.quantity for part in fact.lines}
 
@@ -49,54 +56,60 @@ async def on_sku_listed(fact: catalog.SkuListed, tx: Tx) -> None:
 @handlers.on(payments.PaymentReady, ORDERS)
 async def on_payment_ready(fact: payments.PaymentReady, tx: Tx) -> None:
     order = tx.get(ORDERS, fact.order_id)
-    settle(tx, reactions.payment_ready(order, fact.payment_intent_id, Act(tx.now, "payments")))
+    settle(tx, reactions.payment_ready(order, fact.payment_intent_id, _heard(fact, tx)))
 
 
 @handlers.on(payments.PaymentProcessing, ORDERS)
 async def on_payment_processing(fact: payments.PaymentProcessing, tx: Tx) -> None:
     order = tx.get(ORDERS, fact.order_id)
-    settle(tx, reactions.payment_processing(order, Act(tx.now, "payments")))
+    settle(tx, reactions.payment_processing(order, _heard(fact, tx)))
 
 
 @handlers.on(payments.PaymentCaptured, ORDERS)
 async def on_payment_captured(fact: payments.PaymentCaptured, tx: Tx) -> None:
-    order, act = tx.get(ORDERS, fact.order_id), Act(tx.now, "payments", "paid")
+    order, act = tx.get(ORDERS, fact.order_id), _heard(fact, tx, "paid")
     settle(tx, reactions.payment_captured(order, fact.amount, fact.payment_intent_id, act))
 
 
 @handlers.on(payments.PaymentFailed, ORDERS)
 async def on_payment_failed(fact: payments.PaymentFailed, tx: Tx) -> None:
-    order, act = tx.get(ORDERS, fact.order_id), Act(tx.now, "payments")
+    order, act = tx.get(ORDERS, fact.order_id), _heard(fact, tx)
     settle(tx, reactions.payment_failed(order, fact.code, act, final=fact.final))
+
+
+@handlers.on(payments.PaymentCancelled, ORDERS)
+async def on_payment_cancelled(fact: payments.PaymentCancelled, tx: Tx) -> None:
+    order = tx.get(ORDERS, fact.order_id)
+    settle(tx, reactions.payment_closed(order, _heard(fact, tx)))
 
 
 @handlers.on(payments.PaymentFeeRecorded, ORDERS)
 async def on_payment_fee_recorded(fact: payments.PaymentFeeRecorded, tx: Tx) -> None:
     order = tx.get(ORDERS, fact.order_id)
-    settle(tx, reactions.fee_recorded(order, fact.amount, fact.currency, Act(tx.now, "payments")))
+    settle(tx, reactions.fee_recorded(order, fact.amount, fact.currency, _heard(fact, tx)))
 
 
 @handlers.on(payments.PaymentRefunded, ORDERS)
 async def on_payment_refunded(fact: payments.PaymentRefunded, tx: Tx) -> None:
     order = tx.get(ORDERS, fact.order_id)
-    settle(tx, reactions.refunded(order, fact.refund_id, fact.amount, Act(tx.now, "payments")))
+    settle(tx, reactions.refunded(order, fact.refund_id, fact.amount, _heard(fact, tx)))
 
 
 @handlers.on(payments.PaymentRefundFailed, ORDERS)
 async def on_payment_refund_failed(fact: payments.PaymentRefundFailed, tx: Tx) -> None:
-    order, act = tx.get(ORDERS, fact.order_id), Act(tx.now, "payments", fact.reason)
+    order, act = tx.get(ORDERS, fact.order_id), _heard(fact, tx, fact.reason)
     settle(tx, reactions.refund_failed(order, fact.refund_id, act))
 
 
 @handlers.on(shipping.ShipmentPrepared, ORDERS)
 async def on_shipment_prepared(fact: shipping.ShipmentPrepared, tx: Tx) -> None:
     order = tx.get(ORDERS, fact.order_id)
-    settle(tx, _reached(order, fact, Stage.PREPARED, Act(tx.now, "shipping")))
+    settle(tx, _reached(order, fact, Stage.PREPARED, _heard(fact, tx)))
 
 
 @handlers.on(shipping.ShipmentLabelled, ORDERS)
 async def on_shipment_labelled(fact: shipping.ShipmentLabelled, tx: Tx) -> None:
-    decision = _reached(tx.get(ORDERS, fact.order_id), fact, Stage.LABELLED, Act(tx.now, "shipping"))
+    decision = _reached(tx.get(ORDERS, fact.order_id), fact, Stage.LABELLED, _heard(fact, tx))
     label = (fact.cost, fact.currency, fact.service, fact.label_url)
     costed = reactions.label_bought(decision.order, fact.shipment_id, *label)
     settle(tx, decision.then(Decision(costed)))
@@ -104,30 +117,30 @@ async def on_shipment_labelled(fact: shipping.ShipmentLabelled, tx: Tx) -> None:
 
 @handlers.on(shipping.ShipmentVoided, ORDERS)
 async def on_shipment_voided(fact: shipping.ShipmentVoided, tx: Tx) -> None:
-    decision = _reached(tx.get(ORDERS, fact.order_id), fact, Stage.VOIDED, Act(tx.now, "shipping"))
+    decision = _reached(tx.get(ORDERS, fact.order_id), fact, Stage.VOIDED, _heard(fact, tx))
     settle(tx, decision.then(Decision(reactions.label_refunded(decision.order, fact.shipment_id))))
 
 
 @handlers.on(shipping.ShipmentDispatched, ORDERS)
 async def on_shipment_dispatched(fact: shipping.ShipmentDispatched, tx: Tx) -> None:
     tracking = Tracking(fact.carrier, fact.tracking_number, fact.tracking_url)
-    order, act = tx.get(ORDERS, fact.order_id), Act(tx.now, "shipping")
+    order, act = tx.get(ORDERS, fact.order_id), _heard(fact, tx)
     settle(tx, _reached(order, fact, Stage.DISPATCHED, act, tracking))
 
 
 @handlers.on(shipping.ShipmentDelivered, ORDERS)
 async def on_shipment_delivered(fact: shipping.ShipmentDelivered, tx: Tx) -> None:
     order = tx.get(ORDERS, fact.order_id)
-    settle(tx, _reached(order, fact, Stage.DELIVERED, Act(tx.now, "shipping")))
+    settle(tx, _reached(order, fact, Stage.DELIVERED, _heard(fact, tx)))
 
 
 @handlers.on(shipping.ShipmentReturned, ORDERS)
 async def on_shipment_returned(fact: shipping.ShipmentReturned, tx: Tx) -> None:
     order = tx.get(ORDERS, fact.order_id)
-    settle(tx, _reached(order, fact, Stage.RETURNED, Act(tx.now, "shipping")))
+    settle(tx, _reached(order, fact, Stage.RETURNED, _heard(fact, tx)))
 
 
 @handlers.on(shipping.ShipmentFailed, ORDERS)
 async def on_shipment_failed(fact: shipping.ShipmentFailed, tx: Tx) -> None:
-    order, act = tx.get(ORDERS, fact.order_id), Act(tx.now, "shipping", fact.reason)
+    order, act = tx.get(ORDERS, fact.order_id), _heard(fact, tx, fact.reason)
     settle(tx, _reached(order, fact, Stage.FAILED, act))

@@ -9,6 +9,7 @@ from orders.domain import (
     Entry,
     Order,
     PaymentStatus,
+    Refund,
     RefundStatus,
     Shipment,
     Stage,
@@ -77,6 +78,11 @@ def payment_failed(order: Order, code: str, act: Act, *, final: bool = False) ->
     return Decision(failed, (told,), (entry,)).then(decide(failed, Happened.PAYMENT_FAILED, act))
 
 
+def payment_closed(order: Order, act: Act) -> Decision:
+    """Nobody can pay this intent any more: nothing keeps an unpaid order from expiring."""
+    return Decision(replace(order, payment_processing=False, updated_at=act.now))
+
+
 def fee_recorded(order: Order, fee: int, currency: str, act: Act) -> Decision:
     """A fee in another currency (that of the payout) stays with payments: amounts of two currencies are never one figure."""
     if currency != order.currency:
@@ -85,13 +91,16 @@ def fee_recorded(order: Order, fee: int, currency: str, act: Act) -> Decision:
 
 
 def refunded(order: Order, refund_id: UUID, amount: int, act: Act) -> Decision:
-    """The money is on its way back. A refund that we never asked for counts as well."""
-    known = {refund.id: refund for refund in order.refunds}
-    if refund_id in known and known[refund_id].status is RefundStatus.DONE:
+    """The money is on its way back. A refund that we never asked for counts as well; one that failed has failed for good."""
+    unasked = Refund(refund_id, amount, act.reason, RefundStatus.REQUESTED, act.now)
+    known = next((refund for refund in order.refunds if refund.id == refund_id), unasked)
+    if known.status is not RefundStatus.REQUESTED:
         return Decision(order)
-    settled = tuple(
-        replace(refund, status=RefundStatus.DONE) if refund.id == refund_id else refund
-        for refund in order.refunds
+    done = replace(known, status=RefundStatus.DONE)
+    settled = (
+        (*order.refunds, done)
+        if known is unasked
+        else tuple(done if refund is known else refund for refund in order.refunds)
     )
     total = order.refunded + amount
     after = replace(

@@ -1,0 +1,355 @@
+"""An order's whole life, in any order that chance can think of: commands, facts, duplicates, overtakings and crashes.
+
+What the order does is decided by the real code; what must hold is said here, beside a payments and a shipping that know the
+truth (`support.lifecycle`). `make explore` runs 2,000 lives; the suite runs fewer, the same ones every time.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from orders import commands
+from orders.domain import Order, PaymentStatus, RefundStatus, Stage
+from orders.handlers import handlers
+from orders.status import TABLE, TRIGGERS, Move, OrderStatus
+from shared.contracts import orders as said
+from shared.contracts.envelope import Fact
+from shared.contracts.money import to_major
+from shared.errors import Code
+from support.lifecycle import STEPS, Desk, Payments, Shipping, Speaker
+from support.orders import SHOPPER, STAFF, a_line
+
+PAID_FOR = {OrderStatus.PROCESSING, OrderStatus.SHIPPED, OrderStatus.DELIVERED, OrderStatus.RETURNED}
+TRIGGER_CALLED = {str(trigger): trigger for trigger in TRIGGERS}
+ANY = st.integers(0, 7)
+STARTS = ("placed", "paid", "packed", "out", "refunded")
+PEOPLE = (*["staff_refund"] * 4, "staff_mark_delivered", "somebody_cancels", "the_deadline_passes")
+MISCHIEF = (
+    *("orders_will_crash_before_its_next_commit", "a_fact_is_heard_again") * 2,
+    *("a_parcels_fact_overtakes", "the_intent_is_closed_at_the_provider", "goods_leave_unpaid"),
+)
+
+
+class Life(RuleBasedStateMachine):
+    """One order. Rules are what anybody may do at any time; invariants are checked after each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.desk = Desk()
+        self.payments, self.shipping = Payments(self.desk), Shipping(self.desk)
+        self.delivered: list[Fact] = []
+        self.is_orderly = True
+        """Shipments' facts came once and in order, and nobody vouched for a delivery: the lines say what is true."""
+
+    @initialize(
+        quantities=st.lists(st.integers(1, 3), min_size=1, max_size=3),
+        start=st.sampled_from(STARTS),
+    )
+    def begin(self, quantities: list[int], start: str) -> None:
+        """An order that has come this far without trouble: what may happen late must not wait for luck."""
+        self.desk.place(tuple(a_line(n, quantity) for n, quantity in enumerate(quantities, 1)))
+        self._settle()
+        if start != "placed":
+            self.payments.capture()
+            self._settle()
+        while start in {"packed", "out", "refunded"} and self.shipping.unpacked:
+            self.shipping.pack(1)
+        for parcel in self.shipping.parcels if start in {"out", "refunded"} else ():
+            self.shipping.move(parcel, Stage.DISPATCHED)
+        self._settle()
+        if start == "refunded":
+            self.staff_refund(2)
+            self._settle()
+
+    # -- what payments and the shopper do
+
+    @rule(which=ANY, of=ANY)
+    def payments_act(self, which: int, of: int) -> None:
+        payments = self.payments
+        possible: list[Callable[[], None]] = []
+        if payments.state in {"ready", "processing"}:
+            possible += [payments.capture, payments.decline, payments.process, payments.capture]
+        if payments.state in {"cancelling", "cancelled"}:
+            possible += [payments.close, payments.capture]
+        if payments.captured and not payments.has_fee:
+            possible.append(lambda: payments.charge_fee(["USD", "EUR"][of % 2]))
+        if asked := payments.in_state("requested"):
+            possible += [lambda: payments.refund(_one(asked, of), "succeeded")] * 2
+            possible.append(lambda: payments.refund(_one(asked, of), "failed"))
+        if done := payments.in_state("succeeded"):
+            possible.append(lambda: payments.refund(_one(done, of), "failed"))
+        if possible:
+            _one(possible, which)()
+
+    def the_intent_is_closed_at_the_provider(self, _: int) -> None:
+        if self.payments.state in {"ready", "processing"}:
+            self.payments.close()
+
+    # -- what shipping and the carriers do
+
+    @rule(which=ANY, step=ANY)
+    def shipping_acts(self, which: int, step: int) -> None:
+        moving = [parcel for parcel in self.shipping.parcels if STEPS[parcel.stage]]
+        if self.shipping.unpacked and (which == 0 or not moving):
+            self.shipping.pack(1 + step % 3)
+        elif moving:
+            parcel = _one(moving, which)
+            self.shipping.move(parcel, _one(STEPS[parcel.stage], step))
+
+    def goods_leave_unpaid(self, _: int) -> None:
+        """Somebody at the ramp was too quick; nobody else packs before the order is paid."""
+        if not (self.shipping.parcels or self.shipping.unpacked or self.shipping.is_cancelled):
+            self.shipping.unpacked = {line.line: line.quantity for line in self.desk.order.lines}
+            self.shipping.pack(3)
+            self.shipping.move(self.shipping.parcels[0], Stage.DISPATCHED)
+
+    # -- how the services hear one another
+
+    @rule(which=ANY, count=st.integers(1, 3))
+    def somebody_hears(self, which: int, count: int) -> None:
+        for speaker in (self.payments, self.shipping)[which % 2 :]:
+            for _ in range(count):
+                if speaker.is_behind:
+                    speaker.hear_next()
+                if speaker.topic:
+                    self.hear(speaker.topic.pop(0))
+
+    @rule(which=ANY)
+    def orders_hears(self, which: int) -> None:
+        speaker = (self.payments, self.shipping)[which % 2]
+        if speaker.topic:
+            self.hear(speaker.topic.pop(0))
+
+    def a_parcels_fact_overtakes(self, which: int) -> None:
+        if len(self.shipping.topic) > 1:
+            self.is_orderly = False
+            self.hear(self.shipping.topic.pop(which % len(self.shipping.topic)))
+
+    def a_fact_is_heard_again(self, which: int) -> None:
+        """Long after the inbox forgot it, the more the further back."""
+        if self.delivered:
+            fact = self.delivered[-min(which + 1, len(self.delivered))]
+            self.is_orderly = self.is_orderly and fact.type.startswith("payment.")
+            self.hear(fact)
+
+    def orders_will_crash_before_its_next_commit(self, _: int) -> None:
+        self.desk.crash = True
+
+    # -- what people ask
+
+    def somebody_cancels(self, _: int) -> None:
+        order = self.desk.order
+        refusal = self.desk.ask(lambda key, tx: commands.cancel(key, SHOPPER, "changed my mind", tx))
+        if refusal is None:
+            assert order.status in {OrderStatus.PENDING, OrderStatus.CANCELLED} or order.is_cancellable
+            assert self.desk.order.status is OrderStatus.CANCELLED
+        else:
+            assert refusal.code == Code.NOT_CANCELLABLE
+            assert self.desk.order == order
+
+    def staff_mark_delivered(self, _: int) -> None:
+        order = self.desk.order
+        refusal = self.desk.ask(lambda key, tx: commands.mark_delivered(key, STAFF, tx))
+        if refusal is None:
+            self.is_orderly = False
+            assert self.desk.order.status is OrderStatus.DELIVERED
+        else:
+            assert refusal.code == Code.INVALID_TRANSITION
+            assert self.desk.order == order
+
+    def staff_refund(self, which: int) -> None:
+        order, share = self.desk.order, _one([None, 0.3, 0.5, 1.0, 1.5], which)
+        wanted = None if share is None else to_major(max(1, int(order.refundable * share)), order.currency)
+        refusal = self.desk.ask(lambda key, tx: commands.refund(key, wanted, "goodwill", STAFF, tx))
+        if refusal is None:
+            assert len(self.desk.order.refunds) == len(order.refunds) + 1
+            assert self.desk.order.refunds[-1].status is RefundStatus.REQUESTED
+        else:
+            assert refusal.code in {Code.NOT_REFUNDABLE, Code.REFUND_EXCEEDS_CAPTURED}
+            assert self.desk.order == order
+
+    def the_deadline_passes(self, _: int = 0) -> None:
+        if self.desk.jobs:
+            has_ended = self.desk.order.status is not OrderStatus.PENDING
+            self.desk.fire()
+            assert not (has_ended and self.desk.jobs), (
+                "the deadline of an order that moved on is asked for again"
+            )
+
+    # -- what seldom happens: rare enough that most lives come far
+
+    @rule(which=ANY, what=st.sampled_from(PEOPLE))
+    def people_ask(self, which: int, what: str) -> None:
+        getattr(self, what)(which)
+
+    @rule(which=ANY, what=st.sampled_from(MISCHIEF))
+    def mischief(self, which: int, what: str) -> None:
+        getattr(self, what)(which)
+
+    def hear(self, fact: Fact) -> None:
+        if type(fact) in handlers.by_fact:
+            self.delivered.append(fact)
+            before = self.desk.order.lines
+            self.desk.hear(fact)
+            for then, now in zip(before, self.desk.order.lines, strict=True):
+                assert then.shipped <= now.shipped, "a parcel that had left has not"
+                assert then.delivered + then.returned <= now.delivered + now.returned
+
+    # -- what always holds
+
+    @invariant()
+    def nothing_ships_unpaid(self) -> None:
+        order, types = self.desk.order, [fact.type for fact in self.desk.said]
+        if order.status in PAID_FOR | {OrderStatus.REFUNDED}:
+            assert order.captured == order.total > 0
+            assert order.paid_at is not None
+        for kind in ("order.shipped", "order.delivered", "order.returned"):
+            assert kind not in types or types.index("order.paid") < types.index(kind)
+
+    @invariant()
+    def no_more_goes_back_than_came_in(self) -> None:
+        order = self.desk.order
+        assert 0 <= order.refunded <= order.captured <= order.total
+        assert order.refundable >= 0
+        done = sum(refund.amount for refund in order.refunds if refund.status is RefundStatus.DONE)
+        assert order.refunded == done
+
+    @invariant()
+    def the_payment_status_is_what_the_amounts_say(self) -> None:
+        order = self.desk.order
+        if order.refunded:
+            assert order.payment_status is PaymentStatus.REFUNDED
+        elif order.captured:
+            assert order.payment_status is PaymentStatus.PAID
+        else:
+            assert order.payment_status in {PaymentStatus.PENDING, PaymentStatus.FAILED}
+
+    @invariant()
+    def nobody_keeps_the_money_of_a_cancelled_order(self) -> None:
+        order = self.desk.order
+        if order.status is OrderStatus.CANCELLED and not any(
+            e["what"] == "refund failed" for e in self.desk.timeline
+        ):
+            assert order.refundable == 0
+
+    @invariant()
+    def quantities_are_within_what_was_ordered(self) -> None:
+        for line in self.desk.order.lines:
+            parts = (line.in_fulfilment, line.shipped, line.delivered, line.returned)
+            assert all(0 <= part <= line.live for part in parts), line
+            assert line.delivered + line.returned <= line.shipped
+
+    @invariant()
+    def the_timeline_tells_every_move_and_the_table_knows_it(self) -> None:
+        status = OrderStatus.PENDING
+        for entry in self.desk.timeline:
+            assert entry["from_status"] is status
+            assert entry["actor"]
+            assert entry["what"]
+            status = entry["to_status"]
+            if entry["from_status"] is not status:
+                cell = TABLE[entry["from_status"]][TRIGGER_CALLED[entry["what"]]]
+                assert isinstance(cell, Move)
+                assert cell.to is status
+                assert entry["why"], f"{entry['what']}: nobody says why"
+        assert self.desk.order.status is status
+
+    @invariant()
+    def the_timeline_and_the_facts_tell_every_refund(self) -> None:
+        order = self.desk.order
+        whats = Counter(entry["what"] for entry in self.desk.timeline)
+        assert whats["refund requested"] == len(order.refunds)
+        assert whats["refund failed"] == sum(r.status is RefundStatus.FAILED for r in order.refunds)
+        asked = [fact.refund_id for fact in self.desk.said if isinstance(fact, said.OrderRefundRequested)]
+        assert asked == [refund.id for refund in order.refunds]
+        told = [fact.refund_id for fact in self.desk.said if isinstance(fact, said.OrderRefunded)]
+        assert len(told) == len(set(told)) == whats["refunded"]
+
+    @invariant()
+    def what_happens_once_is_said_once(self) -> None:
+        counted = Counter(fact.type for fact in self.desk.said)
+        once = (
+            "order.placed",
+            "order.paid",
+            "order.shipped",
+            "order.delivered",
+            "order.returned",
+            "order.cancelled",
+        )
+        assert all(counted[kind] <= 1 for kind in once)
+        assert {fact.key for fact in self.desk.said} == {str(self.desk.order.id)}
+
+    # -- what holds in the end
+
+    def teardown(self) -> None:
+        if self.desk.row is None:
+            return
+        self._settle()
+        if self.payments.state == "processing":
+            self.payments.decline()
+        for parcel in self.shipping.parcels:
+            if parcel.stage is Stage.DISPATCHED:
+                self.shipping.move(parcel, Stage.DELIVERED)
+        self._settle()
+        for _ in range(2):
+            self.the_deadline_passes()
+        assert not self.desk.jobs, "a deadline that never ends"
+        self._settle()
+        self._is_settled(self.desk.order)
+
+    def _settle(self) -> None:
+        """Everybody hears everything, and every refund ends."""
+        speakers: tuple[Speaker, ...] = (self.payments, self.shipping)
+        while any(speaker.topic or speaker.is_behind for speaker in speakers) or self.payments.in_state(
+            "requested"
+        ):
+            for speaker in speakers:
+                while speaker.is_behind:
+                    speaker.hear_next()
+                while speaker.topic:
+                    self.hear(speaker.topic.pop(0))
+            for refund_id in self.payments.in_state("requested"):
+                self.payments.refund(refund_id, "succeeded")
+
+    def _is_settled(self, order: Order) -> None:
+        failed = [refund for refund in order.refunds if refund.status is RefundStatus.FAILED]
+        assert order.status is not OrderStatus.PENDING, "nobody paid, and it never ends"
+        assert not any(refund.status is RefundStatus.REQUESTED for refund in order.refunds)
+        assert order.captured == self.payments.captured
+        back = [amount for amount, state in self.payments.refunds.values() if state == "succeeded"]
+        assert order.refunded == sum(back)
+        if order.status is OrderStatus.CANCELLED:
+            assert order.cancelled_at is not None
+            assert order.cancel_reason
+            assert order.refunded == order.captured or failed
+        if self.is_orderly:
+            self._lines_are_true(order)
+
+    def _lines_are_true(self, order: Order) -> None:
+        out = {Stage.DISPATCHED, Stage.DELIVERED, Stage.RETURNED}
+        for line in order.lines:
+
+            def pieces(*stages: Stage, n: int = line.line) -> int:
+                return sum(p.lines.get(n, 0) for p in self.shipping.parcels if p.stage in stages)
+
+            assert line.shipped == pieces(*out)
+            assert line.delivered == pieces(Stage.DELIVERED)
+            assert line.returned == pieces(Stage.RETURNED)
+            assert line.in_fulfilment == pieces(Stage.LABELLED)
+        if order.status is OrderStatus.PROCESSING:
+            assert any(line.shipped < line.live for line in order.lines)
+        assert order.status is not OrderStatus.SHIPPED, "nothing is on its way any more"
+
+
+def _one(choices: Any, which: int) -> Any:
+    return choices[which % len(choices)]
+
+
+Life.TestCase.settings = settings(
+    max_examples=max(300, settings().max_examples), stateful_step_count=50, deadline=None
+)
+TestLife = Life.TestCase
