@@ -6,8 +6,10 @@ PACKAGES := shared services/orders services/payments services/shipping services/
 	deploy/sandbox deploy/local
 SOURCES := shared services deploy tests
 ARGS ?=
+SEED ?=
+ORDERS ?= 300
 
-.PHONY: help setup lock check format test test-apache explore demo up bench clean
+.PHONY: help setup lock check format test test-apache explore chaos demo up bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +49,9 @@ test-apache: setup ## the messaging, story and fault tests on Apache Kafka (need
 
 explore: setup ## 2,000 lives of an order, new ones each time (a failure prints its smallest story)
 	$(BIN)/pytest tests/orders/test_lifecycle.py --hypothesis-profile=explore --timeout=3600 $(ARGS)
+
+chaos: setup ## orders under faults on real processes, then the books: make chaos SEED=7 ORDERS=1000 (again: the same seed)
+	PYTHONPATH=tests/lib $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --orders $(ORDERS)
 
 demo: setup ## place, pay, ship, cancel and refund 20 orders on the embedded stack; print what happened
 	$(BIN)/ordermesh demo
