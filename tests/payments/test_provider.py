@@ -285,6 +285,16 @@ async def test_a_cancel_whose_answer_was_lost_is_done_once(house: House) -> None
     assert await house.said_types(order_id) == ["payment.ready", "payment.cancelled"]
 
 
+@pytest.mark.parametrize("kind", ["error", "error_after_effect"])
+async def test_a_saved_500_does_not_keep_an_intent_open(house: House, kind: str) -> None:
+    """Closing twice does no harm, so no key is needed, and none can replay the failure for a day."""
+    order_id = await house.placed()
+    house.box.faults.add("stripe.payment_intents.cancel", [kind], times=1)
+    await house.hear(house.order_cancelled(order_id))
+    await house.settled()
+    assert await house.said_types(order_id) == ["payment.ready", "payment.cancelled"]
+
+
 async def test_a_cancel_that_is_refused_while_the_intent_is_open_is_tried_again(house: House) -> None:
     order_id = await house.placed()
     house.trouble.before["stripe.payment_intents.cancel"] = 400
@@ -329,7 +339,7 @@ async def test_no_answer_in_time_is_an_unknown_outcome() -> None:
 async def test_an_intent_that_does_not_exist_cannot_be_cancelled(house: House) -> None:
     stripe = Stripe(KEY, f"{house.box.url}/stripe")
     with pytest.raises(InvalidRequestError):
-        await stripe.cancel_intent("pi_unknown", key="k")
+        await stripe.cancel_intent("pi_unknown")
     await stripe.close()
 
 

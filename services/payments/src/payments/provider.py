@@ -86,15 +86,18 @@ class Stripe:
             return Intent(None, News.REFUSED, code=_code(refusal))
         return intent_of(shown)
 
-    async def cancel_intent(self, payment_intent_id: str, *, key: str) -> Intent:
-        """Close the intent. One that can no longer be closed answers what became of it instead."""
+    async def cancel_intent(self, payment_intent_id: str) -> Intent:
+        """Close the intent. One that can no longer be closed answers what became of it instead.
+
+        Closing twice does no harm, so there is no idempotency key: one would replay a saved failure for a day.
+        """
         path = f"/v1/payment_intents/{payment_intent_id}"
         try:
-            return intent_of(await self._call("post", f"{path}/cancel", idempotency_key=key))
+            return intent_of(await self._call("post", f"{path}/cancel"))
         except InvalidRequestError as refusal:
             intent = intent_of(await self._call("get", path))
             if intent.news in {News.OPEN, News.DECLINED}:
-                # Refused although it is open: it moved meanwhile, and the key remembers the refusal.
+                # Refused although it is open: it moved meanwhile.
                 raise
             log.info("intent not closed", code=refusal.code, news=intent.news)
             return intent

@@ -59,7 +59,7 @@ def _register_calls(jobs: Jobs, provider: Stripe) -> None:
         return await provider.create_intent(job.key, **job.payload, attempt=attempt)
 
     async def cancel_intent(job: Job) -> Intent:
-        return await provider.cancel_intent(**job.payload, key=str(job.id))
+        return await provider.cancel_intent(**job.payload)
 
     async def refund(job: Job) -> ProviderRefund:
         attempt = Attempt.of(job, datetime.now(UTC), most=1)
