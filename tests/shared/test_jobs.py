@@ -7,10 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from structlog.testing import capture_logs
 
-from shared import worker as worker_module
 from shared.commands import execute
 from shared.db import Database
 from shared.jobs import Job, Jobs, store
@@ -21,8 +19,8 @@ from support.accounts import ACCOUNTS, balances, open_accounts
 
 
 @asynccontextmanager
-async def working(db: Database, jobs: Jobs, workers: int = 1) -> AsyncIterator[None]:
-    tasks = [asyncio.create_task(Worker(db, "test", jobs).run()) for _ in range(workers)]
+async def working(db: Database, jobs: Jobs, workers: int = 1, lease: float = 60) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(Worker(db, "test", jobs, lease=lease).run()) for _ in range(workers)]
     try:
         yield
     finally:
@@ -98,12 +96,9 @@ async def test_an_unknown_outcome_is_tried_again_under_the_same_id_and_recorded_
     assert await balances(db, [account]) == {account: 1}
 
 
-async def test_a_call_whose_lease_was_taken_over_records_nothing(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_call_whose_lease_was_taken_over_records_nothing(db: Database) -> None:
     """The first worker sleeps through its lease (SIGSTOP); the second calls again; only the second's outcome counts."""
     [account] = await open_accounts(db, 1)
-    monkeypatch.setattr(worker_module, "LEASE_SECONDS", 0.2)
     frozen, second_done = asyncio.Event(), asyncio.Event()
 
     async def make(job: Job) -> int:
@@ -116,7 +111,7 @@ async def test_a_call_whose_lease_was_taken_over_records_nothing(
         return 1
 
     await request(db, account)
-    async with working(db, paying(make), workers=2):
+    async with working(db, paying(make), workers=2, lease=0.2):
         await frozen.wait()
         await until_done(db, 1)
         second_done.set()

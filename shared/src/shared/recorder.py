@@ -23,7 +23,7 @@ from shared.tx import Cause, Tx
 
 log = structlog.get_logger(__name__)
 
-LEASE_SECONDS = 60
+LEASE_SECONDS = 60.0
 AWAY_SECONDS = 0.5
 BATCH = 200
 GIVE_UP_AFTER = timedelta(days=3)
@@ -61,8 +61,8 @@ class _Outcome:
 class Recorder:
     """One worker's: takes outcomes as they come and writes those that wait together."""
 
-    def __init__(self, db: Database, service: str) -> None:
-        self._db, self._service = db, service
+    def __init__(self, db: Database, service: str, lease: float) -> None:
+        self._db, self._service, self._lease = db, service, lease
         self._waiting: list[_Outcome] = []
         self._wake = asyncio.Event()
 
@@ -81,7 +81,7 @@ class Recorder:
 
     async def record(self, call: Call, jobs: Sequence[Job], outcomes: Sequence[Any], token: UUID) -> None:
         """Returns when they are written, or were left to their lease."""
-        until = asyncio.get_running_loop().time() + LEASE_SECONDS
+        until = asyncio.get_running_loop().time() + self._lease
         ended = [
             _Outcome(call, Recorded(job, outcome), token, until)
             for job, outcome in zip(jobs, outcomes, strict=True)

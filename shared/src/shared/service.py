@@ -70,7 +70,7 @@ class Service:
         self.bus = Bus(settings)
         self.handlers, self.jobs = handlers, jobs or Jobs()
         self.relay = Relay(self.db, self.bus.publish)
-        self.worker = Worker(self.db, name, self.jobs)
+        self.worker = Worker(self.db, name, self.jobs, lease=settings.job_lease)
         self._backlog = Backlog(self.db, name, self.jobs)
         self._redriver: Redriver | None = None
         self._closing = closing

@@ -68,6 +68,8 @@ class ServiceSettings(DatabaseSettings, HttpSettings):
     """How long a stop waits for the batch in hand; `service.DRAIN_SECONDS` bounds it."""
     outcome_wait: Annotated[float, Field(ge=0, le=30)] = 5.0
     """How long a mutation waits for other services' outcomes; the gateway's timeout must be longer."""
+    job_lease: Annotated[float, Field(ge=5, le=600)] = 60.0
+    """How long a worker has a provider call to itself; a call whose worker died is taken over after that."""
     ordermesh_crash_at: crash.Place | None = None
     """For fault tests alone: where this process is to die."""
 

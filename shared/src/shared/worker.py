@@ -46,9 +46,9 @@ RETURNING {COLUMNS}
 class Worker:
     """Looks for due work when a commit has brought some, and every POLL_SECONDS."""
 
-    def __init__(self, db: Database, service: str, jobs: Jobs) -> None:
-        self._db, self._service, self._jobs = db, service, jobs
-        self._recorder = Recorder(db, service)
+    def __init__(self, db: Database, service: str, jobs: Jobs, *, lease: float = LEASE_SECONDS) -> None:
+        self._db, self._service, self._jobs, self._lease = db, service, jobs, lease
+        self._recorder = Recorder(db, service, lease)
         self._due: set[str] = set()
         self._looks = True
         self._wake = asyncio.Event()
@@ -171,7 +171,7 @@ class Worker:
         token = uuid4()
         self._due.difference_update(kinds)
         async with self._db.connection() as conn:
-            rows = await conn.fetch(_CLAIM, token, float(LEASE_SECONDS), kinds, limit)
+            rows = await conn.fetch(_CLAIM, token, self._lease, kinds, limit)
         if len(rows) == limit:
             self._due.update(kinds)
         if rows:
@@ -189,7 +189,7 @@ class Worker:
 
     async def _make(self, call: Call, jobs: Sequence[Job], token: UUID) -> None:
         try:
-            async with asyncio.timeout(LEASE_SECONDS * 0.8):
+            async with asyncio.timeout(self._lease * 0.8):
                 outcomes = await call.call(jobs)
             if len(outcomes) != len(jobs):
                 raise RuntimeError(f"{len(outcomes)} outcomes of {len(jobs)} calls")  # noqa: TRY301 - as unknown as any

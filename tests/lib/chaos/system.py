@@ -28,6 +28,7 @@ PATIENCE: Mapping[str, str] = {
     "LOG_LEVEL": "WARNING",
     "LABEL_SECOND_LOOK": "2",
     "SLACK_EVERY": "0.2",
+    "JOB_LEASE": "20",
     "FEE_DELAY_SECONDS": "0.3",
 }
 """Waits that are long in a shop and would only make the run longer."""
