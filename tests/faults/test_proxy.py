@@ -87,6 +87,19 @@ async def test_a_connection_made_while_it_is_silent_gets_through_later() -> None
             assert await asyncio.wait_for(reader.readexactly(5), 10) == b"early"
 
 
+async def test_who_went_away_while_it_was_silent_is_gone_when_it_heals() -> None:
+    async with echoing() as (proxy, ends):
+        async with connected(proxy) as (reader, writer):
+            writer.write(b"a")
+            assert await reader.readexactly(1) == b"a"
+            proxy.hold()
+        while len(proxy.legs) > 1:
+            await asyncio.sleep(0.01)
+        assert not ends[0].is_closing()
+        proxy.heal()
+        await asyncio.wait_for(_closed(ends[0]), 10)
+
+
 async def test_what_is_delayed_is_not_overtaken_by_what_comes_after_the_delay() -> None:
     async with echoing() as (proxy, _), connected(proxy) as (reader, writer):
         writer.write(b"0")

@@ -143,12 +143,15 @@ class _Leg(asyncio.Protocol):
         held, self._held = self._held, []
         for data in held:
             self.pass_on(data)
+        if self._other is not None and self._other._gone:
+            self._close()
 
     def finish(self) -> None:
-        """The other end is gone: say what there is to say, and go."""
-        if self._proxy.holding:
-            return  # nobody hears of it before the network heals
-        self.release()
+        """The other end is gone: say what there is to say, and go. While the network is silent, nobody hears of it."""
+        if not self._proxy.holding:
+            self.release()
+
+    def _close(self) -> None:
         if self._transport is not None:
             asyncio.get_running_loop().call_at(self._last_at, self._transport.close)
 
