@@ -148,7 +148,11 @@ async def test_a_slow_effect_happens_though_the_caller_gave_up_and_its_key_is_ta
 
 
 async def test_a_hanging_call_has_no_effect_and_ends_when_the_caller_gives_up(
-    box: sandbox.Box, shop: stripe.StripeClient, order_id: str, control: Control
+    box: sandbox.Box,
+    shop: stripe.StripeClient,
+    order_id: str,
+    control: Control,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     await control(target=CREATE, kinds=["hang"], times=1)
     impatient = asyncio.create_task(create(shop, order_id, order_id))
@@ -160,6 +164,7 @@ async def test_a_hanging_call_has_no_effect_and_ends_when_the_caller_gives_up(
             await asyncio.sleep(0.02)
     assert made(box, order_id) == 0
     await create(shop, order_id, order_id)
+    assert caplog.messages == []
 
 
 async def injected(control: Control, target: str) -> None:

@@ -19,6 +19,9 @@ class Connection(HttpToolsProtocol):
         self.scope["state"]["reset"] = self.reset
 
     def reset(self) -> None:
+        """Nothing happens to a connection that its caller has left."""
+        if self.transport.is_closing():
+            return
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
         self.transport.abort()
 
