@@ -82,7 +82,7 @@ async def run(schedule: Schedule, home: Path, say: Say) -> Report:
 async def _disturb(system: System, shop: PatientShop, report: Report, say: Say) -> None:
     """Traffic and faults side by side, until all orders were placed and all faults happened."""
     schedule = report.schedule
-    traffic = Traffic(shop, at_once=min(AT_ONCE, max(1, schedule.orders // 4)))
+    traffic = Traffic(shop, at_once=min(AT_ONCE, max(1, schedule.orders // 3)))
     nemesis = Nemesis(system, lambda: traffic.begun, say)
     faults = asyncio.create_task(nemesis.run(schedule))
     watch = asyncio.create_task(nemesis.watch())
