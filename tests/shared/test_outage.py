@@ -20,7 +20,6 @@ from sqlalchemy import func, select
 from ordermesh.infrastructure import Infrastructure
 from ordermesh.postgres import Postgres
 from ordermesh.state import RunDirectory
-from shared import worker as worker_module
 from shared.commands import execute
 from shared.contracts.payments import PaymentFeeRecorded, PaymentReady
 from shared.contracts.topics import PAYMENT_EVENTS
@@ -135,6 +134,7 @@ class Bank(Service):
     def __init__(self, url: str, infrastructure: Infrastructure, ids: list[UUID], provider: Provider) -> None:
         self.writing, self.may_write = asyncio.Event(), asyncio.Event()
         settings = ServiceSettings(
+            job_lease=5,
             database_url=url,
             kafka_url=infrastructure.kafka_url,
             kafka_idempotence=infrastructure.kafka_idempotence,
@@ -253,9 +253,7 @@ async def test_a_database_that_goes_away_costs_nothing_but_time(  # noqa: PLR091
     server: Postgres,
     infrastructure: Infrastructure,
     client: Client,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker_module, "LEASE_SECONDS", 3)
     [url] = (await server.fresh_databases(["orders"])).values()
     await asyncio.to_thread(migrate, "orders", url)
     proxy, provider = Proxy(url), Provider()
