@@ -15,7 +15,7 @@ from orders.store import ORDERS
 from shared.auth import Principal, Role
 from shared.commands import Command, execute, execute_prepared, uuid_or
 from shared.errors import Code, Refusal
-from shared.graphql import EXTENSIONS, Info
+from shared.graphql import Info
 from shared.ids import uuid7
 
 MAX_PAGE = 100
@@ -329,6 +329,4 @@ def _text(name: str, value: str) -> str:
     return value
 
 
-schema = strawberry.federation.Schema(
-    query=Query, mutation=Mutation, types=[OrderNode], extensions=EXTENSIONS
-)
+schema = strawberry.federation.Schema(query=Query, mutation=Mutation, types=[OrderNode])
