@@ -22,7 +22,7 @@ from orders.status import OrderStatus
 from orders.tables import customers, orders, skus, timeline
 from shared.auth import Principal
 from shared.db import Database
-from shared.mapping import Mapping
+from shared.mapping import Mapping, decoder
 from shared.visibility import visible_to
 
 MAX_TIMELINE = 200
@@ -44,6 +44,8 @@ def _refund(raw: dict[str, Any]) -> Refund:
     )
 
 
+_line = decoder(Line)
+
 ORDERS: Mapping[Order] = Mapping(
     orders,
     Order,
@@ -51,7 +53,7 @@ ORDERS: Mapping[Order] = Mapping(
         "status": OrderStatus,
         "payment_status": PaymentStatus,
         "order_type": OrderType,
-        "lines": lambda raw: tuple(Line(**line) for line in raw),
+        "lines": lambda raw: tuple(map(_line, raw)),
         "shipments": lambda raw: tuple(map(_shipment, raw)),
         "refunds": lambda raw: tuple(map(_refund, raw)),
     },
@@ -144,4 +146,5 @@ async def skus_page(db: Database, *, after: str, limit: int) -> Sequence[Row[Any
 
 
 async def _orders(db: Database, query: Select[Any]) -> list[Order]:
-    return [ORDERS.entity_of(row._asdict()) for row in await db.fetch(query)]
+    """Of a query that selects the table's columns."""
+    return [ORDERS.entity_of_values(row) for row in await db.fetch(query)]
