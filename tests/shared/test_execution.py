@@ -268,6 +268,17 @@ async def test_a_plain_selection_never_meets_stock_execution_and_an_odd_object_m
     assert met == [["b"]]
 
 
+@pytest.mark.parametrize("odd", [None, Undefined, ValueError("odd"), Promise(None), Promise(7)], ids=repr)
+async def test_what_is_no_object_has_no_type_name_either(odd: Any) -> None:
+    """Nothing is read of it that could fail."""
+    schema = cast("Any", SCHEMAS["skus"])._schema
+    for field in ("now", "lists", "nested"):
+        root = SimpleNamespace(many=[odd], nested=[[odd]])
+        query = f"{{ {field} {{ __typename }} }}"
+        stock = await run(schema, query, root, executor_class=StrawberryGraphQLCoreExecutionContext)
+        assert seen(await run(schema, query, root, executor_class=CompiledExecutor)) == seen(stock)
+
+
 async def test_introspection_is_answered_like_stock() -> None:
     schema = cast("Any", SCHEMAS["order"])._schema
     query = get_introspection_query()
