@@ -6,13 +6,13 @@ from uuid import UUID, uuid4
 
 import orjson
 import pytest
-from sqlalchemy import event
 
 import sandbox
 from notifications.schema import schema
 from sandbox.issuer import TokenRequest
 from shared.contracts import Fact
 from shared.ids import customer_id_of
+from support.reads import reads
 
 ExampleOf = Callable[..., Fact]
 
@@ -130,15 +130,8 @@ async def test_an_order_without_messages_for_the_customer_has_an_empty_list(
 async def test_fifty_orders_are_one_query(caller: Caller, house: Any, example: ExampleOf) -> None:
     ids = [uuid4() for _ in range(50)]
     await house.hear(*(example("order.placed", order_id=str(order_id)) for order_id in ids))
-    statements: list[str] = []
-    engine = house.service.db.engine.sync_engine
-
-    def count(*arguments: Any) -> None:
-        statements.append(arguments[2])
-
-    event.listen(engine, "before_cursor_execute", count)
-    found = await caller.entities(list(ids), "staff")
-    event.remove(engine, "before_cursor_execute", count)
+    with reads(house.service.db) as statements:
+        found = await caller.entities(list(ids), "staff")
     assert [order["id"] for order in found] == [str(order_id) for order_id in ids]
     assert all(len(order["notifications"]) == 2 for order in found)
     assert len(statements) == 1

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import event
+
+from support.reads import reads
 
 if TYPE_CHECKING:
     from support.payments import House
@@ -37,20 +36,6 @@ async def entities(house: House, token: str | None, *order_ids: object, query: s
     assert "errors" not in answer
     found: list[Any] = answer["data"]["_entities"]
     return found
-
-
-@contextmanager
-def statements(house: House) -> Iterator[list[str]]:
-    """The statements that the service's reads execute."""
-    seen: list[str] = []
-
-    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        seen.append(statement)
-
-    engine = house.service.db.engine.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(engine, "before_cursor_execute", note)
 
 
 async def test_the_payment_shows_what_became_of_it(house: House) -> None:
@@ -153,11 +138,11 @@ async def test_fifty_orders_are_one_query_and_one_more_with_their_refunds(house:
     await house.hear(*facts)
     await house.settled()
     ids, token = [fact.order_id for fact in facts], house.token("shopper", "ann")
-    with statements(house) as seen:
+    with reads(house.service.db) as seen:
         found = await entities(house, token, *ids, query=ONLY_AMOUNTS)
     assert [order["payment"]["amount"] for order in found] == [fact.total / 100 for fact in facts]
     assert len(seen) == 1
-    with statements(house) as seen:
+    with reads(house.service.db) as seen:
         await entities(house, token, *ids)
     assert len(seen) == 2
 

@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import event
 
 from shared.auth import Principal, Role
 from shared.graphql import Context
 from shared.ids import customer_id_of
 from shipping.domain import LabelStage
 from shipping.schema import schema
+from support.reads import reads
 from support.shipments import Shop, placed
 
 ENTITIES = """query($of: [_Any!]!) { _entities(representations: $of) {
@@ -90,14 +90,8 @@ async def test_label_cost_and_case_are_for_staff_only(shop: Shop) -> None:
 
 async def test_fifty_orders_are_one_query(shop: Shop) -> None:
     order_ids = [await shop.paid_order(customer_id=customer(shop, "ann")) for _ in range(50)]
-    statements: list[str] = []
-    engine = shop.service.db.engine.sync_engine
-    listener: Any = lambda *args: statements.append(args[2])  # noqa: E731 - SQLAlchemy's seven arguments
-    event.listen(engine, "before_cursor_execute", listener)
-    try:
+    with reads(shop.service.db) as statements:
         found = await entities(shop, *order_ids, role="shopper", sub="ann")
-    finally:
-        event.remove(engine, "before_cursor_execute", listener)
     assert [len(order["shipments"]) for order in found] == [1] * 50
     assert [order["id"] for order in found] == [str(order_id) for order_id in order_ids]
     assert len(statements) == 1

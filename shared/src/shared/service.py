@@ -135,6 +135,7 @@ class Service:
             self._run("redrive", self._redriver.run())
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         self.started.set()
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:

@@ -9,7 +9,7 @@ import strawberry
 from notifications import domain, store
 from shared.auth import Principal
 from shared.db import Database
-from shared.graphql import EXTENSIONS, Info
+from shared.graphql import Info
 
 strawberry.enum(domain.Channel, name="NotificationChannel")
 strawberry.enum(domain.Status, name="NotificationStatus")
@@ -84,4 +84,4 @@ def _iso(at: datetime | None) -> str | None:
     return at.isoformat() if at else None
 
 
-schema = strawberry.federation.Schema(types=[Order], extensions=EXTENSIONS)
+schema = strawberry.federation.Schema(types=[Order])

@@ -34,7 +34,7 @@ async def notifications_of(
     )
     seen: dict[UUID, list[Notification]] = {}
     for row in found:
-        values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+        values = row._asdict()
         of_order = seen.setdefault(values.pop("known_order_id"), [])
         if row.id is not None:
             of_order.append(NOTIFICATIONS.entity_of(values))

@@ -293,7 +293,8 @@ def _uuid(value: str) -> UUID | None:
 
 
 def _iso(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return in_utc.isoformat().replace("+00:00", "Z")
 
 
 def _maybe_iso(at: datetime | None) -> str | None:

@@ -15,7 +15,7 @@ from orders.store import ORDERS
 from shared.auth import Principal, Role
 from shared.commands import Command, execute, execute_prepared, uuid_or
 from shared.errors import Code, Refusal
-from shared.graphql import EXTENSIONS, Info
+from shared.graphql import Info
 from shared.ids import uuid7
 
 MAX_PAGE = 100
@@ -39,7 +39,22 @@ class PageInfo:
 @strawberry.type
 class PaginatedOrders:
     nodes: list[OrderNode]
-    page_info: PageInfo
+    page: strawberry.Private[int]
+    limit: strawberry.Private[int]
+    status: strawberry.Private[OrderStatus | None]
+
+    @strawberry.field
+    async def page_info(self, info: Info) -> PageInfo:
+        """Orders are counted only for those who ask."""
+        total = await store.count_orders(info.context.service.db, info.context.principal, status=self.status)
+        return PageInfo(
+            page=self.page,
+            limit=self.limit,
+            total=total,
+            pages=-(-total // self.limit),
+            has_next=self.page * self.limit < total,
+            has_prev=self.page > 1,
+        )
 
 
 @strawberry.input
@@ -238,19 +253,15 @@ async def _page(
         raise Refusal(
             Code.BAD_INPUT, f"limit is 1 to {MAX_PAGE}, and a page begins at most {MAX_OFFSET} orders in"
         )
-    db, principal, offset = info.context.service.db, info.context.principal, (page - 1) * limit
-    found = await store.orders_page(db, principal, offset=offset, limit=limit, status=status)
-    total = await store.count_orders(db, principal, status=status)
+    found = await store.orders_page(
+        info.context.service.db,
+        info.context.principal,
+        offset=(page - 1) * limit,
+        limit=limit,
+        status=status,
+    )
     return PaginatedOrders(
-        nodes=[_node(info, order) for order in found],
-        page_info=PageInfo(
-            page=page,
-            limit=limit,
-            total=total,
-            pages=-(-total // limit),
-            has_next=offset + limit < total,
-            has_prev=page > 1,
-        ),
+        nodes=[_node(info, order) for order in found], page=page, limit=limit, status=status
     )
 
 
@@ -329,6 +340,4 @@ def _text(name: str, value: str) -> str:
     return value
 
 
-schema = strawberry.federation.Schema(
-    query=Query, mutation=Mutation, types=[OrderNode], extensions=EXTENSIONS
-)
+schema = strawberry.federation.Schema(query=Query, mutation=Mutation, types=[OrderNode])

@@ -5,6 +5,7 @@ A *command* may be refused; a *fact* never can, it happened: it moves the order,
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 
 class OrderStatus(StrEnum):
@@ -170,6 +171,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
 }
 
 
+@cache
 def next_statuses(status: OrderStatus) -> tuple[OrderStatus, ...]:
     """Where a command can still take an order in this status, in the order of the enum."""
     cells = (TABLE[status][command] for command in Command)

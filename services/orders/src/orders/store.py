@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, func, select, text
+from sqlalchemy import Select, func, select, text
 
 from orders.domain import (
     Line,
@@ -23,7 +23,8 @@ from orders.tables import customers, orders, skus, timeline
 from shared.auth import Principal
 from shared.backlog import Stuck
 from shared.db import Database
-from shared.mapping import Mapping
+from shared.mapping import Mapping, decoder
+from shared.statements import Row
 from shared.visibility import visible_to
 
 MAX_TIMELINE = 200
@@ -60,6 +61,8 @@ def _refund(raw: dict[str, Any]) -> Refund:
     )
 
 
+_line = decoder(Line)
+
 ORDERS: Mapping[Order] = Mapping(
     orders,
     Order,
@@ -67,7 +70,7 @@ ORDERS: Mapping[Order] = Mapping(
         "status": OrderStatus,
         "payment_status": PaymentStatus,
         "order_type": OrderType,
-        "lines": lambda raw: tuple(Line(**line) for line in raw),
+        "lines": lambda raw: tuple(map(_line, raw)),
         "shipments": lambda raw: tuple(map(_shipment, raw)),
         "refunds": lambda raw: tuple(map(_refund, raw)),
     },
@@ -127,7 +130,7 @@ async def count_orders(db: Database, principal: Principal, *, status: OrderStatu
     return int((await db.fetch(query))[0][0])
 
 
-async def timelines(db: Database, ids: Sequence[UUID]) -> dict[UUID, list[Row[Any]]]:
+async def timelines(db: Database, ids: Sequence[UUID]) -> dict[UUID, list[Row]]:
     """The timelines of orders that the caller is known to see, oldest entry first."""
     numbered = (
         select(
@@ -140,21 +143,21 @@ async def timelines(db: Database, ids: Sequence[UUID]) -> dict[UUID, list[Row[An
     rows = await db.fetch(
         select(numbered).where(numbered.c.n <= MAX_TIMELINE).order_by(numbered.c.order_id, numbered.c.n)
     )
-    by_order: dict[UUID, list[Row[Any]]] = {order_id: [] for order_id in ids}
+    by_order: dict[UUID, list[Row]] = {order_id: [] for order_id in ids}
     for row in rows:
         by_order[row.order_id].append(row)
     return by_order
 
 
-async def customers_by_id(db: Database, ids: Sequence[UUID]) -> dict[UUID, Row[Any]]:
+async def customers_by_id(db: Database, ids: Sequence[UUID]) -> dict[UUID, Row]:
     return {row.id: row for row in await db.fetch(select(customers).where(customers.c.id.in_(ids)))}
 
 
-async def skus_by_id(db: Database, ids: Sequence[str]) -> dict[str, Row[Any]]:
+async def skus_by_id(db: Database, ids: Sequence[str]) -> dict[str, Row]:
     return {row.id: row for row in await db.fetch(select(skus).where(skus.c.id.in_(ids)))}
 
 
-async def skus_page(db: Database, *, after: str, limit: int) -> Sequence[Row[Any]]:
+async def skus_page(db: Database, *, after: str, limit: int) -> Sequence[Row]:
     """In the order of their ids."""
     return await db.fetch(select(skus).where(skus.c.id > after).order_by(skus.c.id).limit(limit))
 
@@ -173,4 +176,5 @@ async def overdue(db: Database, after: timedelta | None, limit: int) -> list[Stu
 
 
 async def _orders(db: Database, query: Select[Any]) -> list[Order]:
-    return [ORDERS.entity_of(row._asdict()) for row in await db.fetch(query)]
+    """Of a query that selects the table's columns."""
+    return [ORDERS.entity_of_values(row) for row in await db.fetch(query)]

@@ -15,7 +15,7 @@ from payments.refunds import RefundState
 from payments.store import find_payments, find_refunds
 from shared.auth import Principal, Role
 from shared.contracts.money import to_major
-from shared.graphql import EXTENSIONS, Info
+from shared.graphql import Info
 
 strawberry.enum(
     PaymentState,
@@ -120,4 +120,4 @@ def _may_pay(payment: domain.Payment, principal: Principal) -> bool:
     return payment.is_payable and principal.role in {Role.SHOPPER, Role.STAFF}
 
 
-schema = strawberry.federation.Schema(types=[Order], extensions=EXTENSIONS)
+schema = strawberry.federation.Schema(types=[Order])

@@ -13,7 +13,7 @@ from shared.auth import Principal
 from shared.contracts.money import to_major
 from shared.db import Database
 from shared.errors import Code, Refusal
-from shared.graphql import EXTENSIONS, Info
+from shared.graphql import Info
 from shared.tx import Tx
 from shipping import domain, labels, store
 from shipping.domain import UNDER_WAY, Decision, LabelStage, ShipmentStatus
@@ -227,4 +227,4 @@ def _iso(at: datetime | None) -> str | None:
     return at.isoformat() if at is not None else None
 
 
-schema = strawberry.federation.Schema(mutation=Mutation, types=[Order, Shipment], extensions=EXTENSIONS)
+schema = strawberry.federation.Schema(mutation=Mutation, types=[Order, Shipment])

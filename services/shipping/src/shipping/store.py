@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from shared.auth import Principal
 from shared.db import Database
-from shared.mapping import Mapping
+from shared.mapping import Mapping, decoder
 from shared.tx import Missing, Tx
 from shared.visibility import visible_to
 from shipping.domain import (
@@ -30,11 +30,13 @@ def _checkpoints(rows: list[dict[str, Any]]) -> tuple[Checkpoint, ...]:
     return tuple(Checkpoint(**row | {"time": datetime.fromisoformat(row["time"])}) for row in rows)
 
 
+_line, _quantity = decoder(Line), decoder(LineQuantity)
+
 CONSIGNMENTS = Mapping(
     consignments,
     Consignment,
     key="order_id",
-    decode={"lines": lambda rows: tuple(Line(**row) for row in rows)},
+    decode={"lines": lambda rows: tuple(map(_line, rows))},
 )
 SHIPMENTS = Mapping(
     shipments,
@@ -44,7 +46,7 @@ SHIPMENTS = Mapping(
         "status": ShipmentStatus,
         "label": LabelStage,
         "staff_case": StaffCase,
-        "lines": lambda rows: tuple(LineQuantity(**row) for row in rows),
+        "lines": lambda rows: tuple(map(_quantity, rows)),
         "checkpoints": _checkpoints,
     },
 )
