@@ -23,7 +23,7 @@ from ordermesh.state import RunDirectory
 from shared.commands import execute
 from shared.contracts.payments import PaymentFeeRecorded, PaymentReady
 from shared.contracts.topics import PAYMENT_EVENTS
-from shared.graphql import EXTENSIONS, Info
+from shared.graphql import Info
 from shared.handlers import Handlers
 from shared.inbox import Inbox
 from shared.jobs import Job, Jobs
@@ -125,7 +125,7 @@ class Mutation:
         )
 
 
-SCHEMA = strawberry.Schema(Query, Mutation, extensions=EXTENSIONS)
+SCHEMA = strawberry.Schema(Query, Mutation)
 
 
 class Bank(Service):
