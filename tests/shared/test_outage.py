@@ -320,7 +320,8 @@ async def test_a_database_that_goes_away_costs_nothing_but_time(  # noqa: PLR091
             assert [row["credits"] for row in await conn.fetch("SELECT credits FROM accounts")] == [
                 numbers
             ] * len(ids)
-        assert await dead_letters(bank.db) == []
+        # What other tests' garbage on the shared topic left here is nobody's fact.
+        assert [each for each in await dead_letters(bank.db) if each["aggregate_key"] is not None] == []
         assert await said_on_the_topic(infrastructure, ids) == {str(account): numbers for account in ids}
 
         async def idle() -> bool:

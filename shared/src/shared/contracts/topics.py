@@ -17,7 +17,7 @@ class Topic:
     producer: str
     consumers: tuple[str, ...]
     facts: tuple[type[Fact], ...]
-    partitions: int = 12
+    partitions: int = 6
     retention_days: int = 7
 
 

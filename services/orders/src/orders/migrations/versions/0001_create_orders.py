@@ -140,7 +140,7 @@ def _create_orders() -> None:
     op.create_index("orders_tracking", "orders", ["tracking"])
     for name, column, condition in (
         ("unshipped", "paid_at", "status = 'PROCESSING' AND shipments = '[]'"),
-        ("payment_processing", "updated_at", "payment_processing"),
-        ("refund_requested", "updated_at", """refunds @> '[{"status": "REQUESTED"}]'"""),
+        ("payment_processing", "id", "payment_processing"),
+        ("refund_requested", "id", """refunds @> '[{"status": "REQUESTED"}]'"""),
     ):
         op.create_index(f"orders_{name}", "orders", [column], postgresql_where=sa.text(condition))
