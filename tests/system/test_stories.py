@@ -9,6 +9,7 @@ from collections import Counter
 from uuid import uuid4
 
 import pytest
+from prometheus_client import REGISTRY
 
 from ordermesh.books import Book, Violation, violations
 from ordermesh.evidence import gather
@@ -81,7 +82,11 @@ async def wrong_with(world: World, orders: list[Reading], *, repeats: bool = Fal
 
 
 async def told_at_once(world: World, names: list[str]) -> list[Reading]:
-    """The orders of these stories, told side by side, when everything has settled and each ended as expected."""
+    """The orders of these stories, told side by side, when everything has settled and each ended as expected.
+
+    Every fact was handled once: handlers are harmless to repeat, so only this sees an inbox that lets one through twice.
+    """
+    before = await handled_too_often(world)
     telling = (STORIES[name](world.shop, f"crowd-{uuid4().hex[:8]}") for name in names)
     ended = await asyncio.gather(*telling, return_exceptions=True)
     failed = {name: end for name, end in zip(names, ended, strict=True) if isinstance(end, BaseException)}
@@ -97,4 +102,15 @@ async def told_at_once(world: World, names: list[str]) -> list[Reading]:
     assert wrong == {}, world.mode
     unsent = {n["status"] for order in orders for n in order["notifications"]} - {"SENT"}
     assert unsent == set(), world.mode
+    assert await handled_too_often(world) == before, world.mode
     return orders
+
+
+async def handled_too_often(world: World) -> dict[str, float]:
+    """By service: how often a fact was handled, less the facts that its inbox knows."""
+    found = {}
+    for name, service in world.network.services.items():
+        handled = REGISTRY.get_sample_value("ordermesh_messages_handled_total", {"consumer": name}) or 0
+        async with service.db.connection() as conn:
+            found[name] = handled - await conn.fetchval("SELECT count(*) FROM inbox")
+    return found
