@@ -14,7 +14,7 @@ import asyncpg
 import orjson
 from sqlalchemy import Executable
 
-from shared.statements import Row, compiled, rows
+from shared.statements import Row, Statement, compiled, rows
 
 Record = Mapping[str, Any]
 
@@ -139,7 +139,9 @@ class Database:
         await _prepare(conn)
         return conn
 
-    async def fetch(self, statement: Executable, parameters: dict[str, Any] | None = None) -> list[Row]:
+    async def fetch(
+        self, statement: Executable | Statement, parameters: Mapping[str, Any] | None = None
+    ) -> list[Row]:
         """A read: no transaction, no lock. Raises one of UNAVAILABLE while the database is away."""
         if self._reads is None:
             raise RuntimeError("the database is not open")

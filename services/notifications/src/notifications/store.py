@@ -1,21 +1,37 @@
 """Every query of notifications, with the caller's right to see a row in its WHERE; and how rows become objects."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, select, true
+from sqlalchemy import Select, and_, select, true
 
 from notifications.domain import Channel, Contact, Notification, Status
 from notifications.tables import contacts, notifications
-from shared.auth import Principal
+from shared.auth import Principal, Role
 from shared.db import Database
 from shared.mapping import Mapping
-from shared.visibility import visible_to
+from shared.statements import one_of
+from shared.visibility import Reading, visible
 
 CONTACTS: Mapping[Contact] = Mapping(contacts, Contact, key="order_id")
 NOTIFICATIONS: Mapping[Notification] = Mapping(
     notifications, Notification, owner="order_id", decode={"channel": Channel, "status": Status}
 )
+
+
+def _of_orders(role: Role) -> Select[Any]:
+    theirs = true() if role is Role.STAFF else notifications.c.channel != Channel.SLACK
+    mine = and_(notifications.c.order_id == contacts.c.order_id, theirs)
+    return (
+        select(contacts.c.order_id.label("known_order_id"), *notifications.c)
+        .select_from(contacts.outerjoin(notifications, mine))
+        .where(one_of(contacts.c.order_id), visible(role, contacts))
+        .order_by(notifications.c.created_at, notifications.c.id)
+    )
+
+
+_OF_ORDERS = Reading(_of_orders)
 
 
 async def notifications_of(
@@ -25,13 +41,7 @@ async def notifications_of(
 
     Staff see everything; a shopper or a partner sees what went to the customer of its own orders.
     """
-    mine = and_(notifications.c.order_id == contacts.c.order_id, _channel_visible(principal))
-    found = await db.fetch(
-        select(contacts.c.order_id.label("known_order_id"), *notifications.c)
-        .select_from(contacts.outerjoin(notifications, mine))
-        .where(contacts.c.order_id.in_(order_ids), visible_to(principal, contacts))
-        .order_by(notifications.c.created_at, notifications.c.id)
-    )
+    found = await _OF_ORDERS.fetch(db, principal, ids=list(order_ids))
     seen: dict[UUID, list[Notification]] = {}
     for row in found:
         values = row._asdict()
@@ -39,7 +49,3 @@ async def notifications_of(
         if row.id is not None:
             of_order.append(NOTIFICATIONS.entity_of(values))
     return seen
-
-
-def _channel_visible(principal: Principal) -> ColumnElement[bool]:
-    return true() if principal.is_staff else notifications.c.channel != Channel.SLACK

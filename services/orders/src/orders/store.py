@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, text
+from sqlalchemy import Select, func, literal_column, select, text
 
 from orders.domain import (
     Line,
@@ -24,8 +24,8 @@ from shared.auth import Principal
 from shared.backlog import Stuck
 from shared.db import Database
 from shared.mapping import Mapping, decoder
-from shared.statements import Row
-from shared.visibility import visible_to
+from shared.statements import Row, Statement, one_of
+from shared.visibility import Reading, visible, visible_to
 
 MAX_TIMELINE = 200
 _NUMBERS_AT_ONCE = 20
@@ -96,8 +96,25 @@ class OrderNumbers:
             return f"{self._prefix}-{now:%Y%m%d}-{self._left.pop():05d}"
 
 
+def _timelines() -> Select[Any]:
+    """Of each order, oldest entry first."""
+    place = func.row_number().over(partition_by=timeline.c.order_id, order_by=timeline.c.id)
+    numbered = select(timeline, place.label("n")).where(one_of(timeline.c.order_id)).subquery()
+    return (
+        select(numbered)
+        .where(numbered.c.n <= literal_column(str(MAX_TIMELINE)))
+        .order_by(numbered.c.order_id, numbered.c.n)
+    )
+
+
+_BY_ID = Reading(lambda role: select(orders).where(one_of(orders.c.id), visible(role, orders)))
+_TIMELINES = Statement(_timelines())
+_SKUS = Statement(select(skus).where(one_of(skus.c.id)))
+_CUSTOMERS = Statement(select(customers).where(one_of(customers.c.id)))
+
+
 async def orders_by_id(db: Database, principal: Principal, ids: Sequence[UUID]) -> dict[UUID, Order]:
-    found = await _orders(db, select(orders).where(orders.c.id.in_(ids), visible_to(principal, orders)))
+    found = map(ORDERS.entity_of_values, await _BY_ID.fetch(db, principal, ids=list(ids)))
     return {order.id: order for order in found}
 
 
@@ -132,17 +149,7 @@ async def count_orders(db: Database, principal: Principal, *, status: OrderStatu
 
 async def timelines(db: Database, ids: Sequence[UUID]) -> dict[UUID, list[Row]]:
     """The timelines of orders that the caller is known to see, oldest entry first."""
-    numbered = (
-        select(
-            timeline,
-            func.row_number().over(partition_by=timeline.c.order_id, order_by=timeline.c.id).label("n"),
-        )
-        .where(timeline.c.order_id.in_(ids))
-        .subquery()
-    )
-    rows = await db.fetch(
-        select(numbered).where(numbered.c.n <= MAX_TIMELINE).order_by(numbered.c.order_id, numbered.c.n)
-    )
+    rows = await db.fetch(_TIMELINES, {"ids": list(ids)})
     by_order: dict[UUID, list[Row]] = {order_id: [] for order_id in ids}
     for row in rows:
         by_order[row.order_id].append(row)
@@ -150,11 +157,11 @@ async def timelines(db: Database, ids: Sequence[UUID]) -> dict[UUID, list[Row]]:
 
 
 async def customers_by_id(db: Database, ids: Sequence[UUID]) -> dict[UUID, Row]:
-    return {row.id: row for row in await db.fetch(select(customers).where(customers.c.id.in_(ids)))}
+    return {row.id: row for row in await db.fetch(_CUSTOMERS, {"ids": list(ids)})}
 
 
 async def skus_by_id(db: Database, ids: Sequence[str]) -> dict[str, Row]:
-    return {row.id: row for row in await db.fetch(select(skus).where(skus.c.id.in_(ids)))}
+    return {row.id: row for row in await db.fetch(_SKUS, {"ids": list(ids)})}
 
 
 async def skus_page(db: Database, *, after: str, limit: int) -> Sequence[Row]:

@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
-from shared.auth import Principal
+from shared.auth import Principal, Role
 from shared.db import Database
 from shared.mapping import Mapping, decoder
+from shared.statements import one_of
 from shared.tx import Missing, Tx
-from shared.visibility import visible_to
+from shared.visibility import Reading, visible
 from shipping.domain import (
     Checkpoint,
     Consignment,
@@ -64,19 +65,26 @@ def apply(tx: Tx, decision: Decision) -> None:
         tx.request(request.work, shipment.order_id, request.payload, dedupe=request.dedupe)
 
 
+def _of_orders(role: Role) -> Select[Any]:
+    joined = consignments.outerjoin(shipments, shipments.c.order_id == consignments.c.order_id)
+    return (
+        select(consignments.c.order_id.label("of_order"), *shipments.c)
+        .select_from(joined)
+        .where(one_of(consignments.c.order_id), visible(role, consignments))
+        .order_by(shipments.c.id)
+    )
+
+
+_OF_ORDERS = Reading(_of_orders)
+_BY_ID = Reading(lambda role: select(shipments).where(one_of(shipments.c.id), visible(role, shipments)))
+
+
 async def find_of_orders(
     db: Database, principal: Principal, order_ids: Sequence[UUID]
 ) -> list[list[Shipment] | None]:
     """The orders' shipments, oldest first, in the order of the ids; None where no order is known that the caller may see."""
-    joined = consignments.outerjoin(shipments, shipments.c.order_id == consignments.c.order_id)
-    wanted = (
-        select(consignments.c.order_id.label("of_order"), *shipments.c)
-        .select_from(joined)
-        .where(consignments.c.order_id.in_(order_ids), visible_to(principal, consignments))
-        .order_by(shipments.c.id)
-    )
     found: dict[UUID, list[Shipment]] = {}
-    for row in await db.fetch(wanted):
+    for row in await _OF_ORDERS.fetch(db, principal, ids=list(order_ids)):
         columns = row._asdict()
         of_order = found.setdefault(columns.pop("of_order"), [])
         if columns["id"] is not None:
@@ -86,8 +94,8 @@ async def find_of_orders(
 
 async def find_shipments(db: Database, principal: Principal, ids: Sequence[UUID]) -> list[Shipment | None]:
     """The shipments in the order of the ids; None where there is none that the caller may see."""
-    wanted = select(shipments).where(shipments.c.id.in_(ids), visible_to(principal, shipments))
-    found = {row.id: SHIPMENTS.entity_of(row._asdict()) for row in await db.fetch(wanted)}
+    rows = await _BY_ID.fetch(db, principal, ids=list(ids))
+    found = {row.id: SHIPMENTS.entity_of_values(row) for row in rows}
     return [found.get(shipment_id) for shipment_id in ids]
 
 
