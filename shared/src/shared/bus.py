@@ -150,6 +150,15 @@ class Listener:
         self._heartbeat = None
 
     async def _run(self) -> None:
+        """Whatever the library raises: a member that gave up begins anew, where its group has committed."""
+        while not self._stopping:
+            try:
+                await self._take_part()
+            except Exception as fault:  # noqa: BLE001 - see above
+                log.error("consumer begins anew", reason=describe(fault))  # noqa: TRY400 - it may quote a record
+                await asyncio.sleep(AWAY_SECONDS)
+
+    async def _take_part(self) -> None:
         self._consumer = await self._call(self._join)
         done: list[TopicPartition] = []
         try:

@@ -123,7 +123,7 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection of the pool, each statement its own transaction."""
         if self._pool is None:
-            raise RuntimeError("the database is not open")
+            raise ConnectionError("the database is not open")
         async with self._pool.acquire(timeout=5) as conn:
             yield conn
 
@@ -144,7 +144,7 @@ class Database:
     ) -> list[Row]:
         """A read: no transaction, no lock. Raises one of UNAVAILABLE while the database is away."""
         if self._reads is None:
-            raise RuntimeError("the database is not open")
+            raise ConnectionError("the database is not open")
         text, arguments = compiled(statement, parameters)
         try:
             return await self._read(text, arguments)

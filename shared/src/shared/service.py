@@ -203,7 +203,7 @@ class Service:
         try:
             async with self.db.connection() as conn:
                 await conn.fetchval("SELECT 1")
-        except (*UNAVAILABLE, RuntimeError) as away:
+        except UNAVAILABLE as away:
             problems["database"] = type(away).__name__
         if self.bus.stopped_because is not None:
             problems["consumer"] = self.bus.stopped_because
