@@ -27,6 +27,12 @@ def test_the_same_seed_gives_the_same_schedule_in_every_process() -> None:
     assert printed("1") == printed("2") == repr(schedule(7, 100))
 
 
+def test_a_shorter_run_takes_the_first_crash_points_of_the_same_schedule() -> None:
+    short, long = schedule(7, 100, crashes=2), schedule(7, 100)
+    assert short.faults == long.faults
+    assert {service: places[:2] for service, places in long.crashes.items()} == short.crashes
+
+
 def test_another_seed_gives_another_schedule() -> None:
     assert schedule(1, 100) != schedule(2, 100)
 

@@ -89,8 +89,8 @@ class Schedule:
     crashes: Mapping[str, tuple[str, ...]]
 
 
-def schedule(seed: int, orders: int) -> Schedule:
-    """The same for the same seed and number of orders, on every machine."""
+def schedule(seed: int, orders: int, *, crashes: int | None = None) -> Schedule:
+    """The same for the same arguments on every machine. `crashes`: no service dies at more crash points than so many."""
     chance = random.Random(seed)
     count = max(len(WEIGHTS), orders // ORDERS_PER_FAULT)
     kinds = list(WEIGHTS)
@@ -101,7 +101,8 @@ def schedule(seed: int, orders: int) -> Schedule:
         _fault(chance, kind, int(orders * FIRST_AT + (n + chance.random()) * step))
         for n, kind in enumerate(kinds)
     )
-    return Schedule(seed, orders, faults, _crashes(chance, rounds=max(1, count // len(CRASH_POINTS))))
+    dealt = _crashes(chance, rounds=max(1, count // len(CRASH_POINTS)))
+    return Schedule(seed, orders, faults, {service: places[:crashes] for service, places in dealt.items()})
 
 
 def _fault(chance: random.Random, kind: Kind, at: int) -> Fault:
