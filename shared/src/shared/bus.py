@@ -6,6 +6,7 @@ is heard is handled topic by topic, side by side: what stops one topic does not 
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,7 @@ POLL_SECONDS = 0.25
 AWAY_SECONDS = 0.5
 SEND_SECONDS = 30
 _call_headers = methodcaller("headers")
+JOIN_SECONDS = 5
 ANSWER_SECONDS = 5
 """How long a broker may take to say that it is there, or to let a member go."""
 
@@ -120,7 +122,7 @@ class Listener:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-consumer")
         self._consumer: Consumer | None = None
         self._task: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._stopping = self._is_member = False
         self._heartbeat: Heartbeat | None = None
         self._in_hand: Sequence[Message] = ()
         self.stopped: dict[str, str] = {}
@@ -235,8 +237,12 @@ class Listener:
 
     def _join(self) -> Consumer:
         consumer = Consumer(self._config)
-        consumer.subscribe(self._topics)
+        self._is_member = False
+        consumer.subscribe(self._topics, on_assign=self._joined)
         return consumer
+
+    def _joined(self, _: Consumer, __: Sequence[TopicPartition]) -> None:
+        self._is_member = True
 
     def _take(self, done: Sequence[TopicPartition]) -> list[Message]:
         """Commit what is done, without waiting for the answer: what is not committed only comes again."""
@@ -270,6 +276,10 @@ class Listener:
         return found
 
     def _leave(self, done: Sequence[TopicPartition]) -> None:
+        """A member that leaves while it joins would stop its group on Tansu for good: it joins first."""
+        until = time.monotonic() + JOIN_SECONDS
+        while not self._is_member and time.monotonic() < until:
+            self._working.poll(POLL_SECONDS)
         with suppress(KafkaException):
             if done:
                 self._working.commit(offsets=list(done), asynchronous=False)
