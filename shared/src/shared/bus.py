@@ -39,10 +39,12 @@ POLL_SECONDS = 0.25
 """How long the consumer's thread sleeps when there is nothing; a record wakes it at once."""
 AWAY_SECONDS = 0.5
 SEND_SECONDS = 30
-_call_headers = methodcaller("headers")
+STEP_SECONDS = 0.5
+"""How long the producer's thread waits before it looks whether the process stops."""
 JOIN_SECONDS = 5
 ANSWER_SECONDS = 5
 """How long a broker may take to say that it is there, or to let a member go."""
+_call_headers = methodcaller("headers")
 
 
 class Bus:
@@ -171,6 +173,7 @@ class Listener:
                 self._in_hand = ()
         finally:
             await self._call(self._leave, done)
+            self._consumer = None
 
     async def _handle(self, messages: Sequence[Message]) -> list[TopicPartition]:
         """Handle the batch, each topic's part by itself; answers the offsets that may be committed."""
@@ -307,14 +310,16 @@ class _Producer:
         }
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-producer")
         self._current: Producer | None = None
+        self._stopping = False
 
     async def start(self) -> None:
         """Raises KafkaException when no broker answers within ANSWER_SECONDS."""
         await self._call(lambda: self._working().list_topics(timeout=ANSWER_SECONDS))
 
     async def stop(self) -> None:
-        """What was sent is delivered, if the broker takes it within ANSWER_SECONDS."""
-        await self._call(self._discard, ANSWER_SECONDS)
+        """What is on its way is given up after STEP_SECONDS: it is still in the outbox."""
+        self._stopping = True
+        await self._call(self._discard)
 
     async def send(self, messages: Sequence[Outgoing]) -> None:
         """Raises KafkaException, or TimeoutError after SEND_SECONDS; the next call then begins with a fresh producer."""
@@ -341,21 +346,23 @@ class _Producer:
         for each in messages:
             headers: list[tuple[str, str | bytes | None]] = [*each.headers.items()]
             producer.produce(each.topic, each.body, each.key, headers=headers, on_delivery=report)
-        undelivered = producer.flush(SEND_SECONDS)
+        until = time.monotonic() + SEND_SECONDS
+        while undelivered := producer.flush(STEP_SECONDS):
+            if self._stopping or time.monotonic() > until:
+                break
         if failures:
             raise KafkaException(failures[0])
         if undelivered:
-            raise TimeoutError(f"{undelivered} events were not acknowledged within {SEND_SECONDS} s")
+            raise TimeoutError(f"{undelivered} events were not acknowledged")
 
     def _working(self) -> Producer:
         if self._current is None:
             self._current = Producer(self._config)
         return self._current
 
-    def _discard(self, seconds: float = 0) -> None:
+    def _discard(self) -> None:
         producer, self._current = self._current, None
         if producer is not None:
-            producer.flush(seconds)
             producer.purge()
             producer.flush(ANSWER_SECONDS)
 
