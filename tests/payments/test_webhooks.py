@@ -74,7 +74,16 @@ async def test_what_the_official_sdk_signs_is_believed(house: House) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"\xff\xfe", b"no json", b"[]", b"{}", b'{"type": "refund.updated", "data": {}}']
+    "body",
+    [
+        b"\xff\xfe",
+        b"no json",
+        b"[]",
+        b"{}",
+        b'{"type": "refund.updated", "data": {}}',
+        b'{"id": "evt_1", "type": "refund.updated", "data": {"object": "re_1"}}',
+        b'{"type": "charge.refunded", "data": {"object": {"id": "ch_1"}}, "created": 1}',
+    ],
 )
 async def test_what_is_no_event_is_refused(house: House, body: bytes) -> None:
     assert await house.signed_webhook(body) == 400

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from structlog.contextvars import bind_contextvars
+from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from shared.contracts.envelope import Fact
 from shared.db import HOPELESS, RETRYABLE, UNAVAILABLE
@@ -93,6 +93,7 @@ async def run(tx: Tx, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, Ex
             tx.undo_message()
             stuck.add(delivery.key)
             failed.append((delivery, error))
+    unbind_contextvars("correlation_id")
     return failed
 
 

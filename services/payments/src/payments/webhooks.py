@@ -44,20 +44,22 @@ async def receive(request: Request, db: Database, secrets: Sequence[SecretStr]) 
         return Response(status_code=400)
     try:
         event = orjson.loads(body)
-        seen = _seen(event)
-    except (KeyError, TypeError, ValueError) as malformed:
+        event_id, seen = str(event["id"]), _seen(event)
+    except (AttributeError, KeyError, TypeError, ValueError) as malformed:
         log.warning("webhook malformed", reason=f"{type(malformed).__name__}: {malformed}")
         return Response(status_code=400)
     if seen is None:
         return Response(status_code=200)
     try:
-        await _store(db, event, *seen)
+        await _store(db, event_id, event, *seen)
     except UNAVAILABLE:
         return Response(status_code=503)
     return Response(status_code=200)
 
 
-async def _store(db: Database, event: dict[str, Any], kind: str, payload: dict[str, Any]) -> None:
+async def _store(
+    db: Database, event_id: str, event: dict[str, Any], kind: str, payload: dict[str, Any]
+) -> None:
     order_id = await _order_of(db, event["data"]["object"])
     if order_id is None:
         kind, payload = NOT_OURS, {}
@@ -65,9 +67,9 @@ async def _store(db: Database, event: dict[str, Any], kind: str, payload: dict[s
         db,
         kind,
         str(order_id or ""),
-        event["id"],
+        event_id,
         payload | {"type": event["type"]},
-        correlation_id=event["id"],
+        correlation_id=event_id,
     )
 
 
