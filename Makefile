@@ -44,7 +44,7 @@ format: setup ## rewrite the sources in the house format
 test: setup ## the whole suite, on real PostgreSQL and a real broker
 	$(BIN)/pytest $(ARGS)
 
-test-apache: setup ## the messaging, story and fault tests on Apache Kafka (needs Java; fetched by Maven once)
+test-apache: setup ## the messaging and story tests on Apache Kafka (needs Java; fetched by Maven once)
 	REQUIRE_KAFKA=apache $(BIN)/pytest -m messaging $(ARGS)
 
 explore: setup ## 2,000 lives of an order, new ones each time (a failure prints its smallest story)

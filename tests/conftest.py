@@ -29,12 +29,11 @@ settings.load_profile("suite")
 SERVICES = ("orders", "payments", "shipping", "notifications")
 TESTS = Path(__file__).parent
 MESSAGING = (
-    "faults",
     "system",
     "local/test_kafka.py",
     *(f"shared/test_{module}.py" for module in ("bus", "outbox", "service")),
 )
-"""Where a broker matters: these run on Apache Kafka too (`make test-apache`)."""
+"""Where a broker matters: these run on Apache Kafka too (`make test-apache`). The fault harness brings an embedded one of its own."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
