@@ -135,7 +135,7 @@ class System:
         await self.broker.start(attached=True)
         await create_topics(self.stack.infrastructure, self._settings)
         for service in SERVICES:
-            await self.stack.step(service, "replay")
+            await self.stack.step(service, "outbox replay")
 
     async def end(self, name: str, signum: signal.Signals, seconds: float = 60) -> None:
         """Send the signal and wait for the end of the process."""
@@ -189,7 +189,9 @@ class System:
             "KAFKA_IDEMPOTENCE": str(self.broker.idempotence).lower(),
             "KAFKA_FETCH_MAX_WAIT_MS": str(self.broker.fetch_max_wait_ms),
         }
-        given = {name: value for name, value in os.environ.items() if not name.endswith(("_URL", "_KEY"))}
+        given = {
+            name: value for name, value in os.environ.items() if not name.endswith(("_URL", "_KEY", "_KAFKA"))
+        }
         return {**given, **PATIENCE, **through, **kafka}
 
     def _table(self, around: Surroundings) -> Waves:

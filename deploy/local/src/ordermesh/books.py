@@ -54,12 +54,17 @@ class Book:
         self, evidence: Evidence, order_ids: Iterable[str] | None = None, *, repeats: bool = False
     ) -> None:
         self.evidence, self.repeats = evidence, repeats
+        self.is_whole = order_ids is None
         wanted = evidence.orders if order_ids is None else order_ids
         self.orders = {
             order_id: evidence.orders[order_id] for order_id in wanted if order_id in evidence.orders
         }
         self.numbers = {order["order_number"]: order_id for order_id, order in self.orders.items()}
         self.notifications = [n for order_id in self.orders for n in evidence.notifications.get(order_id, ())]
+
+    def concerns(self, key: str | None) -> bool:
+        """Whether what has this key is this book's affair: everything is of the whole one's, also what names no order."""
+        return self.is_whole or key in self.orders
 
     def effects(self, kind: str) -> dict[str, list[Reading]]:
         """By order, for those kinds that name theirs."""
@@ -273,12 +278,12 @@ def _timelines(book: Book) -> Check:
 
 
 def _nothing_lies_about(book: Book) -> Check:
-    """Nothing unsent, undone, given up, or held back."""
+    """Nothing unsent or undone anywhere, and nothing about these orders given up or held back."""
     waiting = [("", f"{count} in {place}") for place, count in book.evidence.in_flight.items()]
     failed = [
         (job["key"], f"{job['service']} gave {job['kind']} up: {job['last_error']}")
         for job in book.evidence.jobs
-        if job["state"] == "failed"
+        if job["state"] == "failed" and book.concerns(job["key"])
     ]
     dead = [
         (
@@ -286,6 +291,7 @@ def _nothing_lies_about(book: Book) -> Check:
             f"{letter['service']} buried {letter['topic']} {letter['offset']}: {letter['reason']}",
         )
         for letter in book.evidence.dead_letters
+        if book.concerns(letter["aggregate_key"])
     ]
     broken = [*dead, *failed, *waiting]
     return _check("left unsent, undone, buried", len(broken), 0, broken)

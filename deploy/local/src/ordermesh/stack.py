@@ -62,8 +62,8 @@ class Stack:
         return self._children[name]
 
     async def step(self, name: str, step: str) -> None:
-        """Run one of the program's own commands (replay). Raises LauncherError with the end of its log if it fails."""
-        await run(self._command(self._program(name), step))
+        """Run one of the program's own commands (outbox replay). Raises LauncherError with the end of its log if it fails."""
+        await run(self._command(self._program(name), *step.split()))
 
     def start_again(self, name: str, environment: Mapping[str, str]) -> None:
         """Start a program that has ended once more, in another environment; its readiness is the caller's to ask."""
