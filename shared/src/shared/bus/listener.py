@@ -1,33 +1,25 @@
-"""The only speaker to the broker: one consumer per service, offsets committed after the transaction, and the producer.
+"""Hearing: one member of the service's group, called in a thread; offsets are committed after the transaction.
 
-The client is librdkafka. It blocks, so it is called in a thread; what it fetches, it fetches in threads of its own. Whatever
-is heard is handled topic by topic, side by side: what stops one topic does not stop the others.
+What is heard is handled topic by topic, side by side: what stops one topic does not stop the others.
 """
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import UTC, datetime
 from operator import methodcaller
 from typing import Any, TypeVar
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from shared import telemetry
-from shared.contracts.envelope import Envelope, Fact
-from shared.contracts.topics import TOPICS, Topic, topic_of
+from shared.bus.client import connection
 from shared.crash import crash_point
 from shared.db import UNAVAILABLE, Database, describe
-from shared.ids import uuid7
 from shared.inbox import UNREADABLE, Inbox, Record
-from shared.outbox import Outgoing
 from shared.settings import ServiceSettings
 from shared.watchdog import Heartbeat
 
@@ -38,63 +30,8 @@ BATCH = 200
 POLL_SECONDS = 0.25
 """How long the consumer's thread sleeps when there is nothing; a record wakes it at once."""
 AWAY_SECONDS = 0.5
-SEND_SECONDS = 30
-STEP_SECONDS = 0.5
-"""How long the producer's thread waits before it looks whether the process stops."""
 JOIN_SECONDS = 5
-ANSWER_SECONDS = 5
-"""How long a broker may take to say that it is there, or to let a member go."""
 _call_headers = methodcaller("headers")
-
-
-class Bus:
-    """A service's connection to the broker. `publish` for its relay; `listen` before `start` for its consumer."""
-
-    UNAVAILABLE = (KafkaException, OSError)
-
-    def __init__(self, settings: ServiceSettings) -> None:
-        self._settings = settings
-        self._producer = _Producer(settings.kafka_url, idempotence=settings.kafka_idempotence)
-        self._listener: Listener | None = None
-
-    @property
-    def stopped_because(self) -> str | None:
-        """Why a topic is no longer heard; None while all are."""
-        return self._listener.stopped_because if self._listener else None
-
-    def silent_for(self) -> float:
-        """Seconds since the consumer's loop last came round; 0 while nothing is heard."""
-        return self._listener.silent_for() if self._listener else 0
-
-    async def lag(self) -> dict[tuple[str, str, str], int]:
-        """By group, topic and partition: how many records the broker had, when last fetched from, that were not handled yet."""
-        return await self._listener.lag() if self._listener else {}
-
-    def listen(
-        self, db: Database, inbox: Inbox, consumer: str, *, topics: Sequence[Topic] = TOPICS, group: str = ""
-    ) -> None:
-        """Hear those topics that name this consumer, in batches; nothing is acknowledged before it is committed."""
-        names = [topic.name for topic in topics if consumer in topic.consumers]
-        self._listener = Listener(self._settings, db, inbox, names, group or consumer)
-
-    async def start(self) -> None:
-        """Raises one of UNAVAILABLE; may be tried again."""
-        await self._producer.start()
-        if self._listener is not None:
-            self._listener.start()
-
-    async def stop_listening(self) -> None:
-        """Take no new batch and finish the one in hand; publishing goes on."""
-        if self._listener is not None:
-            await self._listener.stop()
-
-    async def stop(self) -> None:
-        await self.stop_listening()
-        await self._producer.stop()
-
-    async def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Send all, pipelined, and return when every one is acknowledged. Raises one of UNAVAILABLE when one is not."""
-        await self._producer.send(messages)
 
 
 class Listener:
@@ -107,7 +44,7 @@ class Listener:
         self, settings: ServiceSettings, db: Database, inbox: Inbox, topics: Sequence[str], group: str
     ) -> None:
         self._config = {
-            **_connection(settings.kafka_url),
+            **connection(settings.kafka_url),
             "group.id": group,
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
@@ -293,138 +230,6 @@ class Listener:
         if self._consumer is None:
             raise RuntimeError("the consumer has not joined")
         return self._consumer
-
-
-class _Producer:
-    """The library's producer, replaced after a failure: what it could not deliver is still in the outbox."""
-
-    def __init__(self, kafka_url: str, *, idempotence: bool) -> None:
-        self._config = {
-            **_connection(kafka_url),
-            "acks": "all",
-            "enable.idempotence": idempotence,
-            "linger.ms": 0,
-            "delivery.timeout.ms": SEND_SECONDS * 1000,
-            # As every Java client does: the same key, the same partition, whoever sends.
-            "partitioner": "murmur2_random",
-        }
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-producer")
-        self._current: Producer | None = None
-        self._stopping = False
-
-    async def start(self) -> None:
-        """Raises KafkaException when no broker answers within ANSWER_SECONDS."""
-        await self._call(lambda: self._working().list_topics(timeout=ANSWER_SECONDS))
-
-    async def stop(self) -> None:
-        """What is on its way is given up after STEP_SECONDS: it is still in the outbox."""
-        self._stopping = True
-        await self._call(self._discard)
-
-    async def send(self, messages: Sequence[Outgoing]) -> None:
-        """Raises KafkaException, or TimeoutError after SEND_SECONDS; the next call then begins with a fresh producer."""
-        await self._call(self._send, messages)
-
-    async def _call(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
-    def _send(self, messages: Sequence[Outgoing]) -> None:
-        try:
-            self._deliver(self._working(), messages)
-        except Exception:
-            log.warning("producer is replaced")
-            self._discard()
-            raise
-
-    def _deliver(self, producer: Producer, messages: Sequence[Outgoing]) -> None:
-        failures: list[KafkaError] = []
-
-        def report(failure: KafkaError | None, _: Message) -> None:
-            if failure is not None:
-                failures.append(failure)
-
-        for each in messages:
-            headers: list[tuple[str, str | bytes | None]] = [*each.headers.items()]
-            producer.produce(each.topic, each.body, each.key, headers=headers, on_delivery=report)
-        until = time.monotonic() + SEND_SECONDS
-        while undelivered := producer.flush(STEP_SECONDS):
-            if self._stopping or time.monotonic() > until:
-                break
-        if failures:
-            raise KafkaException(failures[0])
-        if undelivered:
-            raise TimeoutError(f"{undelivered} events were not acknowledged")
-
-    def _working(self) -> Producer:
-        if self._current is None:
-            self._current = Producer(self._config)
-        return self._current
-
-    def _discard(self) -> None:
-        producer, self._current = self._current, None
-        if producer is not None:
-            producer.purge()
-            producer.flush(ANSWER_SECONDS)
-
-
-async def create_topics(
-    kafka_url: str, topics: Sequence[Topic] = TOPICS, *, replication_factor: int = 1
-) -> None:
-    """Create what is missing, with the declared partitions and retention. Raises KafkaException when the broker refuses."""
-    await asyncio.to_thread(_create_topics, kafka_url, topics, replication_factor)
-
-
-def _create_topics(kafka_url: str, topics: Sequence[Topic], replication_factor: int) -> None:
-    admin = AdminClient(_connection(kafka_url))
-    existing = admin.list_topics(timeout=ANSWER_SECONDS).topics
-    missing = [_new_topic(topic, replication_factor) for topic in topics if topic.name not in existing]
-    for created in admin.create_topics(missing).values() if missing else ():
-        try:
-            created.result(SEND_SECONDS)
-        except KafkaException as refused:
-            if refused.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                raise
-
-
-async def tell(kafka_url: str, source: str, facts: Sequence[Fact]) -> None:
-    """Publish facts from outside any service: the shop's catalogue does. Raises KafkaException and TimeoutError."""
-    producer = _Producer(kafka_url, idempotence=False)
-    try:
-        await producer.send([_told(source, fact) for fact in facts])
-    finally:
-        await producer.stop()
-
-
-def _told(source: str, fact: Fact) -> Outgoing:
-    envelope = Envelope(
-        id=uuid7(),
-        type=fact.type,
-        version=fact.version,
-        source=source,
-        subject=fact.key,
-        time=datetime.now(UTC),
-        correlation_id=str(uuid7()),
-        causation_id="",
-    )
-    return Outgoing(topic_of(type(fact)).name, fact.key, envelope.headers(), fact.model_dump_json().encode())
-
-
-def _new_topic(topic: Topic, replication_factor: int) -> NewTopic:
-    retention_ms = str(topic.retention_days * 86_400_000)
-    return NewTopic(topic.name, topic.partitions, replication_factor, config={"retention.ms": retention_ms})
-
-
-def _connection(kafka_url: str) -> dict[str, Any]:
-    """What every client of ours is told; the library's own words go where all lines go."""
-    logger = logging.getLogger("shared.broker")
-    logger.setLevel(logging.ERROR)
-    return {
-        "bootstrap.servers": kafka_url,
-        "reconnect.backoff.max.ms": 1000,
-        "allow.auto.create.topics": False,
-        "log.connection.close": False,
-        "logger": logger,
-    }
 
 
 def _by_topic(messages: Sequence[Message]) -> dict[str, list[Message]]:
