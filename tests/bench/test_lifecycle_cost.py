@@ -11,7 +11,7 @@ from ordermesh.catalogue import feed_catalogue
 from ordermesh.programs import GATEWAY, SANDBOX
 from ordermesh.shop import Places, Shop
 from ordermesh.stack import Stack
-from support.load import deliver, pids_of, place_and_pay, report
+from support.load import deliver, pids_of, place_and_pay, report, report_batches
 from support.processes import cpu_seconds
 
 WARM_UP, ORDERS = 64, 256
@@ -28,6 +28,7 @@ async def test_cost_of_an_order_from_placing_to_the_door(stack: Stack) -> None:
         wall = time.monotonic() - start
         used = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
     ours = report(used, ORDERS, wall)
+    await report_batches(stack.infrastructure.databases)
     assert (
         ours < 2 * 286
     )  # twice what the comparable Node shop spends on a purchase alone (research/costs.md)

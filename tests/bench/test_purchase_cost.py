@@ -13,7 +13,7 @@ from ordermesh.catalogue import feed_catalogue
 from ordermesh.programs import GATEWAY, SANDBOX
 from ordermesh.shop import Places, Shop
 from ordermesh.stack import Stack
-from support.load import INFRASTRUCTURE, OUTSIDE, pids_of, place_and_pay, report
+from support.load import INFRASTRUCTURE, OUTSIDE, pids_of, place_and_pay, report, report_batches
 from support.processes import cpu_seconds, pss_kib
 
 WARM_UP, ORDERS = 60, 300
@@ -34,4 +34,5 @@ async def test_cost_of_a_placed_and_paid_order(stack: Stack) -> None:
     ours = report(used, ORDERS, wall, memory)
     services = sum(size for name, size in memory.items() if name not in {*OUTSIDE, *INFRASTRUCTURE})
     print(f"five services      {services:8.0f} MiB idle")
+    await report_batches(stack.infrastructure.databases)
     assert ours < 286  # what the comparable Node shop spends on server and database (research/costs.md)

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import asyncpg
+
 from ordermesh.programs import SANDBOX
 from ordermesh.shop import BUY_LABEL, Shop
 from ordermesh.stack import Stack
@@ -65,6 +67,19 @@ def report(
         f"orders/s           {orders / wall:12.1f}   ({AT_ONCE} at once, load average {os.getloadavg()[0]:.1f})"
     )
     return ours
+
+
+async def report_batches(databases: Mapping[str, str]) -> None:
+    """Print how many facts each service handled in one transaction, on average since its database is new."""
+    print("facts a transaction", end="")
+    for service, dsn in databases.items():
+        conn = await asyncpg.connect(dsn)
+        try:
+            facts, batches = await conn.fetchrow("SELECT count(*), count(DISTINCT xmin::text) FROM inbox")
+        finally:
+            await conn.close()
+        print(f"  {service} {facts / max(batches, 1):.1f}", end="")
+    print()
 
 
 async def _label(shop: Shop, order_id: str) -> str:
