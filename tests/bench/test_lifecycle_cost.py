@@ -1,0 +1,34 @@
+"""What an order costs from placing to the door: placed, paid, labelled, dispatched, delivered. CPU ms by process, as for a purchase.
+
+The load is what people and carriers do once each: a reading by staff, a label bought, two scans by the carrier.
+"""
+
+import time
+
+import pytest
+
+from ordermesh.catalogue import feed_catalogue
+from ordermesh.programs import GATEWAY, SANDBOX
+from ordermesh.shop import Places, Shop
+from ordermesh.stack import Stack
+from support.load import deliver, pids_of, place_and_pay, report, report_batches
+from support.processes import cpu_seconds
+
+WARM_UP, ORDERS = 64, 256
+
+
+@pytest.mark.timeout(600)
+async def test_cost_of_an_order_from_placing_to_the_door(stack: Stack) -> None:
+    pids = pids_of(stack)
+    async with Shop(Places(stack.urls[GATEWAY], stack.urls[SANDBOX])) as shop:
+        await feed_catalogue(stack.infrastructure.kafka_url, shop)
+        await deliver(shop, await place_and_pay(shop, WARM_UP, WARM_UP), WARM_UP)
+        before, start = {name: cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
+        await deliver(shop, await place_and_pay(shop, ORDERS, ORDERS), WARM_UP + ORDERS)
+        wall = time.monotonic() - start
+        used = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
+    ours = report(used, ORDERS, wall)
+    await report_batches(stack.infrastructure.databases)
+    assert (
+        ours < 2 * 286
+    )  # twice what the comparable Node shop spends on a purchase alone (research/costs.md)
