@@ -35,7 +35,7 @@ def _tried(tooth: Tooth) -> bool:
         print(f"{'stale':<8}{stale}", flush=True)
         return False
     print(f"{bitten.verdict:<8}{tooth.name:<36}{time.monotonic() - began:>4.0f} s  {tooth.what}")
-    for test in bitten.by:
+    for test in dict.fromkeys(test.partition("[")[0] for test in bitten.by):
         print(f"{'':<8}by {test.rpartition('::')[2]}")
     if bitten.verdict is not Verdict.CAUGHT:
         print(f"imported: {bitten.imported}", bitten.output, sep="\n")

@@ -100,7 +100,7 @@ TEETH = (
         'return await self._call("post", path, **params)',
         (
             "tests/payments/test_purchase.py::test_the_intent_carries_the_order_and_the_jobs_id_as_its_key",
-            "tests/payments/test_provider.py::test_a_refund_that_comes_to_light_late_is_the_only_one",
+            "tests/payments/test_provider.py::test_a_500_that_is_not_replayed_is_asked_again_under_the_same_key_only",
         ),
     ),
     Tooth(
