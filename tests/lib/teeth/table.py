@@ -218,6 +218,6 @@ TEETH = (
         f"{SHARED}/mapping.py",
         ' ORDER BY "{key}" FOR UPDATE',
         " ORDER BY random() FOR UPDATE",
-        (f"{INBOX}::test_two_consumers_with_overlapping_accounts_never_deadlock_and_lose_nothing",),
+        (f"{INBOX}::test_a_batch_locks_its_accounts_in_the_order_of_their_ids",),
     ),
 )
