@@ -9,7 +9,7 @@ ARGS ?=
 SEED ?=
 ORDERS ?= 300
 
-.PHONY: help setup lock check format test test-apache explore chaos demo up bench clean
+.PHONY: help setup lock check format test test-apache explore chaos teeth demo up bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ explore: setup ## 2,000 lives of an order, new ones each time (a failure prints 
 
 chaos: setup ## orders under faults on real processes, then the books: make chaos SEED=7 ORDERS=1000 (again: the same seed)
 	PYTHONPATH=tests/lib $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --orders $(ORDERS)
+
+teeth: setup ## each protection of the plumbing switched off in a copy, one at a time: do the tests notice? (5 minutes)
+	PYTHONPATH=tests/lib $(BIN)/python -m teeth $(ARGS)
 
 demo: setup ## place, pay, ship, cancel and refund 20 orders on the embedded stack; print what happened
 	$(BIN)/ordermesh demo

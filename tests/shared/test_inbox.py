@@ -220,3 +220,26 @@ async def test_two_consumers_with_overlapping_accounts_never_deadlock_and_lose_n
     assert set((await balances(db, ids)).values()) == {50}
     assert await dead_letters(db) == []
     assert after == before
+
+
+async def test_a_batch_locks_its_accounts_in_the_order_of_their_ids(db: Database) -> None:
+    """It stands before one that is locked: it holds all before that, and none behind."""
+    ids = sorted(await open_accounts(db, 20))
+    mixed = random.Random(7).sample(ids, len(ids))
+    async with db.transaction() as blocker:
+        await blocker.execute("SELECT FROM accounts WHERE id = $1 FOR UPDATE", ids[10])
+        receiving = asyncio.create_task(
+            Inbox(db, accounts.handlers()).receive([record(credit(account, "1")) for account in mixed])
+        )
+        async with asyncio.timeout(30), db.connection() as conn:
+            while not await conn.fetchval(_WAITS):
+                await asyncio.sleep(0.02)
+            rows = await conn.fetch("SELECT id FROM accounts ORDER BY id FOR UPDATE SKIP LOCKED")
+    await receiving
+    assert [row["id"] for row in rows] == ids[11:]
+    assert set((await balances(db, ids)).values()) == {1}
+
+
+_WAITS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)

@@ -13,6 +13,7 @@ from shared.commands import execute
 from shared.db import Database
 from shared.jobs import Job, Jobs, store
 from shared.mapping import Mapping
+from shared.recorder import Recorder
 from shared.tx import Tx
 from shared.worker import Worker
 from support.accounts import ACCOUNTS, balances, open_accounts
@@ -115,6 +116,34 @@ async def test_a_call_whose_lease_was_taken_over_records_nothing(db: Database) -
         await frozen.wait()
         await until_done(db, 1)
         second_done.set()
+    assert await balances(db, [account]) == {account: 10}
+
+
+async def test_a_job_is_leased_to_one_worker_at_a_time_and_only_the_holders_outcome_counts(
+    db: Database,
+) -> None:
+    [account] = await open_accounts(db, 1)
+
+    async def make(_: Job) -> int:
+        return 0
+
+    jobs = paying(make)
+    await request(db, account)
+    slow, quick = (Worker(db, "test", jobs) for _ in range(2))
+    held, stale = await slow._claim(["pay"], 1)
+    assert len(held) == 1
+    assert (await quick._claim(["pay"], 1))[0] == []
+    async with db.connection() as conn:
+        await conn.execute("UPDATE jobs SET lease_until = now() - interval '1 second'")
+    taken_over, token = await quick._claim(["pay"], 1)
+    assert [job.id for job in taken_over] == [job.id for job in held]
+    recorder = Recorder(db, "test", 60)
+    recording = asyncio.create_task(recorder.run())
+    await recorder.record(jobs.calls["pay"], held, [1], stale)
+    assert await states(db) == {"due": 1}
+    await recorder.record(jobs.calls["pay"], taken_over, [10], token)
+    recording.cancel()
+    assert await states(db) == {"done": 1}
     assert await balances(db, [account]) == {account: 10}
 
 

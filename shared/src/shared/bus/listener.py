@@ -63,7 +63,7 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
         self._stopping = self._is_member = False
         self._heartbeat: Heartbeat | None = None
-        self._in_hand: Sequence[Message] = ()
+        self._in_hand: Sequence[Record] = ()
         self.stopped: dict[str, str] = {}
 
     @property
@@ -112,9 +112,9 @@ class Listener:
             await self._call(self._leave, done)
             self._consumer = None
 
-    async def _handle(self, messages: Sequence[Message]) -> list[TopicPartition]:
+    async def _handle(self, records: Sequence[Record]) -> list[TopicPartition]:
         """Handle the batch, each topic's part by itself; answers the offsets that may be committed."""
-        waiting = _by_topic(messages)
+        waiting = _by_topic(records)
         done: list[TopicPartition] = []
         while waiting and not self._stopping:
             results = await asyncio.gather(*(self._receive(topic, part) for topic, part in waiting.items()))
@@ -129,14 +129,14 @@ class Listener:
                 await self._until_database_is_back()
         return done
 
-    async def _receive(self, topic: str, messages: Sequence[Message]) -> bool:
+    async def _receive(self, topic: str, records: Sequence[Record]) -> bool:
         """True when these are handled; False when the database is away, or the topic has stopped."""
         if topic in self.stopped:
             await self._call(self._pause, {topic})
             return False
         crash_point("batch_received")
         try:
-            await self._inbox.receive([_record(message) for message in messages])
+            await self._inbox.receive(records)
         except UNAVAILABLE as away:
             log.warning("consumer pauses", topic=topic, reason=f"{type(away).__name__}: {away}")
             return False
@@ -184,7 +184,7 @@ class Listener:
     def _joined(self, _: Consumer, __: Sequence[TopicPartition]) -> None:
         self._is_member = True
 
-    def _take(self, done: Sequence[TopicPartition]) -> list[Message]:
+    def _take(self, done: Sequence[TopicPartition]) -> list[Record]:
         """Commit what is done, without waiting for the answer: what is not committed only comes again."""
         if done:
             self._working.commit(offsets=list(done), asynchronous=True)
@@ -192,7 +192,8 @@ class Listener:
         first = self._working.poll(POLL_SECONDS)
         if first is None:
             return []
-        return [message for message in (first, *self._working.consume(BATCH - 1, 0)) if _is_record(message)]
+        taken = (first, *self._working.consume(BATCH - 1, 0))
+        return [_record(message) for message in taken if _is_record(message)]
 
     def _pause(self, topics: set[str]) -> None:
         """Also what a rebalance has brought meanwhile; a record that slips through is fetched again later."""
@@ -207,7 +208,7 @@ class Listener:
 
     def _lag(self) -> dict[tuple[str, str, str], int]:
         found: dict[tuple[str, str, str], int] = {}
-        in_hand = Counter(_place(message)[:2] for message in self._in_hand)
+        in_hand = Counter((record.topic, record.partition) for record in self._in_hand)
         for part in self._working.position(self._working.assignment()):
             _, end = self._working.get_watermark_offsets(part, cached=True)
             if part.offset >= 0 <= end:
@@ -232,17 +233,16 @@ class Listener:
         return self._consumer
 
 
-def _by_topic(messages: Sequence[Message]) -> dict[str, list[Message]]:
-    found: dict[str, list[Message]] = {}
-    for message in messages:
-        found.setdefault(_place(message)[0], []).append(message)
+def _by_topic(records: Sequence[Record]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.topic, []).append(record)
     return found
 
 
-def _after(messages: Sequence[Message]) -> list[TopicPartition]:
+def _after(records: Sequence[Record]) -> list[TopicPartition]:
     """Where each partition goes on after these."""
-    places = (_place(message) for message in messages)
-    newest = {(topic, partition): offset for topic, partition, offset in places}
+    newest = {(record.topic, record.partition): record.offset for record in records}
     return [TopicPartition(topic, partition, offset + 1) for (topic, partition), offset in newest.items()]
 
 
@@ -257,7 +257,8 @@ def _record(message: Message) -> Record:
 def _headers(message: Message) -> tuple[tuple[str, bytes | None], ...]:
     """UNREADABLE where a name is not UTF-8.
 
-    The library then answers a list although an exception is set, which only a call through C's own interface notices.
+    The library then answers a list although an exception is set, which only a call through C's own interface notices. It
+    must not be asked again: it would answer the same list without the exception, and with nothing where an entry is read.
     """
     try:
         return tuple(_call_headers(message) or ())
