@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import orjson
 import pytest
 import strawberry
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from pyreqwest.client import Client, ClientBuilder
 from sqlalchemy import func, select
 
@@ -33,6 +33,7 @@ from shared.settings import ServiceSettings
 from shared.testing import free_socket, serving
 from shared.tx import Tx
 from support.accounts import ACCOUNTS, accounts, balances, credit, dead_letters, open_accounts, record
+from support.topics import reading
 
 ACCOUNTS_OPEN, CREDITS_EACH = 5, 60
 DEPOSIT = 1000
@@ -226,24 +227,13 @@ async def a_producer(infrastructure: Infrastructure) -> AsyncIterator[Callable[.
 
 async def said_on_the_topic(infrastructure: Infrastructure, ids: list[UUID]) -> dict[str, list[str]]:
     """What the relay sent per account, in the topic's order; an event that was sent again is taken once."""
-    consumer = AIOKafkaConsumer(
-        PAYMENT_EVENTS.name, bootstrap_servers=infrastructure.kafka_url, auto_offset_reset="earliest"
-    )
-    await consumer.start()
-    said: dict[str, dict[bytes, str]] = {str(account): {} for account in ids}
-    try:
-        async with asyncio.timeout(60):
-            while any(len(events) < CREDITS_EACH for events in said.values()):
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    for each in records:
-                        headers = dict(each.headers)
-                        if (
-                            headers.get("ce_type") == b"payment.ready"
-                            and (events := said.get(each.key.decode())) is not None
-                        ):
-                            events.setdefault(headers["ce_id"], orjson.loads(each.value)["payment_intent_id"])
-    finally:
-        await consumer.stop()
+    said: dict[str, dict[object, str]] = {str(account): {} for account in ids}
+    async with reading(infrastructure.kafka_url, PAYMENT_EVENTS) as more, asyncio.timeout(60):
+        while any(len(events) < CREDITS_EACH for events in said.values()):
+            for key, message in await more():
+                if key in said and (headers := dict(message.headers() or ()))["ce_type"] == b"payment.ready":
+                    body = orjson.loads(message.value() or b"")
+                    said[key].setdefault(headers["ce_id"], body["payment_intent_id"])
     return {account: list(events.values()) for account, events in said.items()}
 
 

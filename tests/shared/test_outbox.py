@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 from ordermesh.infrastructure import Infrastructure
 from shared.bus import Bus, create_topics
@@ -19,6 +19,7 @@ from shared.outbox import Outgoing, Relay, replay
 from shared.settings import ServiceSettings
 from shared.tx import Tx
 from support.accounts import ACCOUNTS, credit, open_accounts
+from support.topics import reading
 
 WRITERS, EACH = 16, 60
 
@@ -89,22 +90,12 @@ async def test_sixteen_writers_on_shared_accounts_lose_no_fact_and_invert_none(
 
 async def consume(kafka_url: str, keys: set[str], count: int) -> dict[str, list[int]]:
     """The amounts of the records with these keys, per key in the broker's order, read from the beginning."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=kafka_url, auto_offset_reset="earliest", fetch_max_wait_ms=20
-    )
-    await consumer.start()
-    consumer.assign([TopicPartition(PAYMENT_EVENTS.name, n) for n in range(PAYMENT_EVENTS.partitions)])
-    await consumer.seek_to_beginning()
     heard: dict[str, list[int]] = {key: [] for key in keys}
-    try:
-        async with asyncio.timeout(30):
-            while sum(map(len, heard.values())) < count:
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    for found in records:
-                        if (key := found.key.decode()) in keys:
-                            heard[key].append(orjson.loads(found.value)["amount"])
-    finally:
-        await consumer.stop()
+    async with reading(kafka_url, PAYMENT_EVENTS) as more, asyncio.timeout(30):
+        while sum(map(len, heard.values())) < count:
+            for key, message in await more():
+                if key in keys:
+                    heard[key].append(orjson.loads(message.value() or b"")["amount"])
     return heard
 
 
