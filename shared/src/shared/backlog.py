@@ -89,7 +89,7 @@ class Backlog:
     def __init__(self, db: Database, service: str, jobs: Jobs) -> None:
         self._db, self._service = db, service
         self._topics = [topic.name for topic in TOPICS if service in topic.consumers]
-        self._kinds, self._calls = [*jobs.local, *jobs.calls], [*jobs.calls]
+        self._kinds, self._calls = sorted(jobs.kinds), [*jobs.calls]
         self._read_at = float("-inf")
 
     async def refresh(self) -> None:
@@ -100,7 +100,7 @@ class Backlog:
         try:
             async with self._db.connection() as conn:
                 row = await conn.fetchrow(_ALL, self._service, self._topics, self._kinds, self._calls)
-        except (*UNAVAILABLE, RuntimeError):
+        except UNAVAILABLE:
             return
         if row is not None:
             self._set(row)

@@ -77,7 +77,7 @@ class Committed:
 
 
 class Database:
-    """Opened once by a service. `changed` tells in-process listeners which aggregates a commit touched."""
+    """Opened once by a service. `committed` has the in-process listeners that `announce` tells."""
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.url = url
