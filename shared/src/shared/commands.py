@@ -7,19 +7,20 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import orjson
 
 from shared.crash import crash_point
-from shared.db import RETRYABLE, Connection, Database
+from shared.db import RETRYABLE, Database
 from shared.errors import Code, Refusal
-from shared.flush import flush, load
+from shared.flush import Write, flush, load
 from shared.handlers import MAX_RACES
 from shared.mapping import Mapping
 from shared.tx import Cause, Tx
 
 _REMEMBER = """
 INSERT INTO idempotency_keys (principal, key, field, arguments_hash, aggregate_id, refusal)
-VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING true
+VALUES ($1, $2, $3, $4, $5, $6)
 """
 _RECALL = """
 SELECT arguments_hash, aggregate_id, refusal FROM idempotency_keys WHERE principal = $1 AND key = $2 AND field = $3
@@ -54,12 +55,11 @@ async def execute_prepared(
     correlation_id: str,
     once: Once | None = None,
 ) -> str:
-    """`execute` for a command that must read first (prices): a repeat is answered before anything is read again.
+    """`execute` for a command that must read first (prices).
 
-    A Refusal of the preparation is remembered like the command's own. Raises Refusal.
+    A Refusal of the preparation is remembered like the command's own, and a repeat is answered by what the first try came
+    to, whatever its preparation finds now. Raises Refusal.
     """
-    if once is not None and (known := await _recall(db, once)) is not None:
-        return known
     try:
         command = await prepare()
     except Refusal as refusal:
@@ -109,35 +109,34 @@ async def _attempt(
 ) -> str:
     tx = Tx(service, datetime.now(UTC), Cause(correlation_id, correlation_id))
     refusal: Refusal | None = None
-    answer: str | None = None
-    async with db.transaction() as conn:
+    answer = ""
+    # A command that locks nothing writes one statement, which is a transaction by itself.
+    async with db.transaction() if loads else db.connection() as conn:
         await load(conn, tx, {mapping: set(keys) for mapping, keys in loads})
         try:
             answer = await command(tx)
         except Refusal as refused:
             refusal = refused
-        if once is not None and not await _remember(conn, once, answer, refusal):
-            raise _Repeated
-        if refusal is None:
-            await flush(conn, tx)
-            crash_point("command_flushed")
-    if refusal is not None or answer is None:
-        raise refusal or RuntimeError("a command answers its aggregate's id")
+            tx = Tx(service, tx.now, tx.cause)
+        try:
+            await flush(conn, tx, *([_remembering(once, answer, refusal)] if once is not None else ()))
+        except asyncpg.UniqueViolationError as violation:
+            if violation.constraint_name == "idempotency_keys_pkey":
+                raise _Repeated from violation
+            raise
+        crash_point("command_flushed")
+    if refusal is not None:
+        raise refusal
     crash_point("command_committed")
     db.announce(tx.locked, said=bool(tx.said), due=tx.due)
     return answer
 
 
-async def _remember(conn: Connection, once: Once, answer: str | None, refusal: Refusal | None) -> bool:
-    """False when the key was used before; a concurrent twin is waited for."""
-    stored = None
-    if refusal is not None:
-        stored = {"code": refusal.code, "message": refusal.message, "details": refusal.details}
-    return bool(
-        await conn.fetchval(
-            _REMEMBER, once.principal, once.key, once.field, once.arguments_hash(), answer, stored
-        )
-    )
+def _remembering(once: Once, answer: str, refusal: Refusal | None) -> Write:
+    """Fails for a key that was used before, and the whole statement with it; a concurrent twin is waited for."""
+    stored = refusal and {"code": refusal.code, "message": refusal.message, "details": refusal.details}
+    arguments = (once.principal, once.key, once.field, once.arguments_hash(), answer or None, stored)
+    return Write("remembered", _REMEMBER, arguments)
 
 
 async def _recall(db: Database, once: Once) -> str | None:

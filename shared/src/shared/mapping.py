@@ -40,6 +40,9 @@ class Mapping(Generic[T]):
         # Interned, since Python finds a parameter by its name's identity and else compares it with one after the other: an
         # order's 49 columns cost 9 us instead of 40.
         self.columns = tuple(intern(str(column.name)) for column in table.columns)
+        # The columns ever seen to change. An update writes all of them, so that its text stays the same: a text is planned
+        # once per connection, and one for every set that a batch may touch would be planned time and again.
+        self.changing: set[str] = set()
         names = ", ".join(f'"{name}"' for name in self.columns)
         self.lock_sql = (
             f'SELECT {names} FROM {table.name} WHERE "{self.owner}" = ANY($1::{_cast(table.c[self.owner])}[])'  # noqa: S608 - names come from our own Table objects
