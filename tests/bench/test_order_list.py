@@ -26,7 +26,7 @@ from shared.auth import Authenticator, Principal
 from shared.db import Database
 from shared.execution import Operations
 from shared.graphql import Context, GraphQLEndpoint
-from shared.mapping import arrays, insert_sql
+from shared.mapping import insert_sql, recordset
 from support.orders import NOW, STAFF, an_order
 
 FIELDS = """id orderNumber status paymentStatus currency subtotal shipping tax discount platformFee total paymentMethod
@@ -63,8 +63,7 @@ async def service(fresh_databases: Any) -> AsyncIterator[Any]:
     await db.open()
     rows = [an_order(created_at=NOW + timedelta(seconds=n)) for n in range(50)]
     async with db.connection() as conn:
-        values = ([getattr(order, name) for name in ORDERS.columns] for order in rows)
-        await conn.execute(insert_sql(orders, ORDERS.columns), *arrays(orders, ORDERS.columns, values))
+        await conn.execute(insert_sql(orders, ORDERS.columns), recordset(rows))
     gc.collect()
     gc.freeze()
     thresholds = gc.get_threshold()

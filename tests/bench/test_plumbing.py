@@ -31,7 +31,7 @@ from shared.contracts.shipping import ShipmentPrepared
 from shared.contracts.topics import PAYMENT_EVENTS, Topic
 from shared.db import Database
 from shared.inbox import Inbox, Record
-from shared.mapping import arrays, insert_sql
+from shared.mapping import insert_sql, recordset
 from shared.outbox import Outgoing, Relay
 from shared.settings import ServiceSettings
 from shared.tx import Tx
@@ -268,8 +268,7 @@ async def ship(db: Database, ids: Sequence[UUID], *, pace: float = 0) -> None:
 async def place(db: Database, ids: Sequence[UUID]) -> None:
     rows = [an_order(id=each) for each in ids]
     async with db.connection() as conn:
-        values = ([getattr(order, name) for name in ORDERS.columns] for order in rows)
-        await conn.execute(insert_sql(orders, ORDERS.columns), *arrays(orders, ORDERS.columns, values))
+        await conn.execute(insert_sql(orders, ORDERS.columns), recordset(rows))
 
 
 async def arrived(handled: dict[str, float], count: int) -> None:

@@ -53,7 +53,7 @@ async def test_other_arguments_under_the_same_key_are_a_conflict(db: Database) -
     assert await balances(db, [account]) == {account: 7}
 
 
-async def test_a_repeat_is_answered_before_anything_is_prepared_again(db: Database) -> None:
+async def test_a_repeat_is_answered_as_before_whatever_its_preparation_finds_now(db: Database) -> None:
     [account] = await open_accounts(db, 1)
     open_for_business = True
 

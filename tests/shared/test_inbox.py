@@ -79,7 +79,7 @@ async def test_a_value_that_fits_no_column_is_its_facts_fault_and_not_the_databa
     )
     assert await balances(db, [good, bad]) == {good: 7, bad: 0}
     [letter] = await dead_letters(db)
-    assert "DataError" in str(letter["reason"])
+    assert "NumericValueOutOfRange" in str(letter["reason"])
 
 
 _HEADERS = dict(record(credit(uuid4(), "h")).headers)

@@ -9,16 +9,15 @@ from orders.domain import OrderType
 from orders.store import ORDERS
 from orders.tables import orders
 from shared.db import Database
-from shared.mapping import arrays, insert_sql
+from shared.mapping import insert_sql, recordset
 from support.orders import an_order
 
 
 @pytest.fixture
 async def ids(db: Database) -> list[UUID]:
     rows = [an_order(notes=f"note {n}") for n in range(3)]
-    values = ([getattr(order, name) for name in ORDERS.columns] for order in rows)
     async with db.connection() as conn:
-        await conn.execute(insert_sql(orders, ORDERS.columns), *arrays(orders, ORDERS.columns, values))
+        await conn.execute(insert_sql(orders, ORDERS.columns), recordset(rows))
     return [order.id for order in rows]
 
 

@@ -5,25 +5,24 @@ mutations take them in this order, so they wait for one another but never in a c
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import orjson
 from sqlalchemy import Table
 
 from shared.db import Connection
-from shared.mapping import Mapping, arrays, insert_sql, update_sql
-from shared.tx import Loaded, Said, Tx
+from shared.mapping import Mapping, insert_sql, recordset, update_sql
+from shared.tx import Loaded, Tx
 
 Keys = Dict[Mapping[Any], set[Any]]
 
 _SAY = """
 INSERT INTO event_log (event_id, topic, key, type, headers, body)
-SELECT e.event_id, e.topic, e.key, e.type, e.headers::jsonb, e.body
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[])
+SELECT e.event_id, e.topic, e.key, e.type, e.headers, convert_to(e.body, 'UTF8')
+FROM ROWS FROM (json_to_recordset($1::json) AS (event_id uuid, topic text, key text, type text, headers jsonb, body text))
     WITH ORDINALITY AS e(event_id, topic, key, type, headers, body, n)
 ORDER BY e.n
 RETURNING id, day
@@ -31,8 +30,9 @@ RETURNING id, day
 _PEND = "INSERT INTO outbox_pending (id, day) SELECT id, day FROM said ORDER BY id"
 _REQUEST = """
 INSERT INTO jobs (id, kind, key, dedupe, payload, due_at, first_due_at, correlation_id)
-SELECT j.id, j.kind, j.key, j.dedupe, j.payload::jsonb, j.due_at, j.due_at, j.correlation_id
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[])
+SELECT j.id, j.kind, j.key, j.dedupe, j.payload, j.due_at, j.due_at, j.correlation_id
+FROM ROWS FROM (json_to_recordset($1::json) AS
+    (id uuid, kind text, key text, dedupe text, payload jsonb, due_at timestamptz, correlation_id text))
     WITH ORDINALITY AS j(id, kind, key, dedupe, payload, due_at, correlation_id, n)
 ORDER BY j.n
 ON CONFLICT (dedupe) DO NOTHING
@@ -80,20 +80,18 @@ def _writes(tx: Tx) -> Iterator[Write]:
     for mapping, loaded in sorted(tx.loaded.items(), key=lambda item: item[0].table.name):
         yield from _update(mapping, loaded)
         if loaded.added:
-            rows = ([getattr(entity, name) for name in mapping.columns] for entity in loaded.added.values())
-            yield _insert("added", mapping.table, mapping.columns, rows)
-    for table, inserted in tx.inserted.items():
-        if inserted:
-            columns = tuple(inserted[0])
-            yield _insert("inserted", table, columns, ([row[name] for name in columns] for row in inserted))
-    for table, upserted in sorted(tx.upserted.items(), key=lambda item: item[0].name):
-        if upserted:
-            yield _upsert(table, upserted)
+            yield _insert("added", mapping.table, mapping.columns, list(loaded.added.values()))
+    for table, rows in tx.inserted.items():
+        if rows:
+            yield _insert("inserted", table, tuple(rows[0]), rows)
+    for table, rows in sorted(tx.upserted.items(), key=lambda item: item[0].name):
+        if rows:
+            yield _upsert(table, rows)
     if tx.said:
-        yield _say(tx.said)
+        yield Write("said", _SAY, [recordset(tx.said)])
         yield Write("pending", _PEND)
     if tx.requested:
-        yield _request(tx)
+        yield Write("requested", _REQUEST, [recordset(tx.requested)])
 
 
 def _update(mapping: Mapping[Any], loaded: Loaded) -> Iterator[Write]:
@@ -106,20 +104,12 @@ def _update(mapping: Mapping[Any], loaded: Loaded) -> Iterator[Write]:
     if not dirty:
         return
     columns = tuple(sorted(mapping.changing))
-    rows = (
-        [getattr(now, mapping.key), before.version, *(getattr(now, name) for name in columns)]
+    rows = [
+        {name: getattr(now, name) for name in (mapping.key, *columns)} | {"version": before.version}
         for before, now in dirty
-    )
+    ]
     text = update_sql(mapping.table, mapping.key, columns) + " RETURNING 1"
-    values = arrays(mapping.table, (mapping.key, "version", *columns), rows)
-    yield Write(f"updated_{mapping.table.name}", text, values, touches=len(dirty))
-
-
-def _insert(
-    done: str, table: Table, columns: tuple[str, ...], rows: Iterable[Sequence[Any]], on_conflict: str = ""
-) -> Write:
-    text = insert_sql(table, columns, on_conflict)
-    return Write(f"{done}_{table.name}", text, arrays(table, columns, rows))
+    yield Write(f"updated_{mapping.table.name}", text, [recordset(rows)], touches=len(dirty))
 
 
 def _upsert(table: Table, rows: Sequence[Dict[str, Any]]) -> Write:
@@ -128,33 +118,14 @@ def _upsert(table: Table, rows: Sequence[Dict[str, Any]]) -> Write:
     newest = {str(row[key]): row for row in rows}
     columns = tuple(rows[0])
     changes = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name != key)
-    values = ([newest[k][name] for name in columns] for k in sorted(newest))
-    return _insert("upserted", table, columns, values, f'ON CONFLICT ("{key}") DO UPDATE SET {changes}')
+    in_order = [newest[name] for name in sorted(newest)]
+    return _insert("upserted", table, columns, in_order, f'ON CONFLICT ("{key}") DO UPDATE SET {changes}')
 
 
-def _say(facts: Sequence[Said]) -> Write:
-    values = [
-        [said.event_id for said in facts],
-        [said.topic for said in facts],
-        [said.key for said in facts],
-        [said.type for said in facts],
-        [orjson.dumps(said.headers).decode() for said in facts],
-        [said.body for said in facts],
-    ]
-    return Write("said", _SAY, values)
-
-
-def _request(tx: Tx) -> Write:
-    values = [
-        [job.id for job in tx.requested],
-        [job.kind for job in tx.requested],
-        [job.key for job in tx.requested],
-        [job.dedupe for job in tx.requested],
-        [orjson.dumps(job.payload).decode() for job in tx.requested],
-        [job.due_at for job in tx.requested],
-        [job.correlation_id for job in tx.requested],
-    ]
-    return Write("requested", _REQUEST, values)
+def _insert(
+    done: str, table: Table, columns: tuple[str, ...], rows: Sequence[Any], on_conflict: str = ""
+) -> Write:
+    return Write(f"{done}_{table.name}", insert_sql(table, columns, on_conflict), [recordset(rows)])
 
 
 @cache

@@ -48,7 +48,7 @@ class Said:
     key: str
     type: str
     headers: dict[str, str]
-    body: bytes
+    body: str
 
 
 @dataclass(slots=True)
@@ -201,9 +201,9 @@ class Tx:
         return loaded
 
     def _envelope(self, fact: Fact) -> Said:
-        body = fact.model_dump_json().encode()
-        if len(body) > MAX_FACT_BYTES:
-            raise ValueError(f"{fact.type} has {len(body)} bytes, {MAX_FACT_BYTES} at most")
+        body = fact.model_dump_json()
+        if (size := len(body.encode())) > MAX_FACT_BYTES:
+            raise ValueError(f"{fact.type} has {size} bytes, {MAX_FACT_BYTES} at most")
         envelope = Envelope(
             id=uuid7(),
             type=fact.type,
