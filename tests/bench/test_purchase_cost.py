@@ -14,7 +14,16 @@ from ordermesh.catalogue import feed_catalogue
 from ordermesh.programs import GATEWAY, SANDBOX
 from ordermesh.shop import Places, Shop
 from ordermesh.stack import Stack
-from support.load import INFRASTRUCTURE, OUTSIDE, pids_of, place_and_pay, read_pages, report, report_batches, report_pages
+from support.load import (
+    INFRASTRUCTURE,
+    OUTSIDE,
+    pids_of,
+    place_and_pay,
+    read_pages,
+    report,
+    report_batches,
+    report_pages,
+)
 from support.processes import cpu_seconds, pss_kib
 
 WARM_UP, ORDERS = 60, 300

@@ -77,11 +77,11 @@ def report(
 
 def report_pages(used: Mapping[str, float], pages: int) -> None:
     """Print CPU ms per page read (`used` in CPU seconds): what `report` of a purchase does not hold, since a shop may never ask."""
-    per_page = {
-        name: seconds * 1000 / pages for name, seconds in sorted(used.items()) if name not in OUTSIDE
-    }
+    per_page = {name: seconds * 1000 / pages for name, seconds in sorted(used.items()) if name not in OUTSIDE}
     parts = "  ".join(f"{name} {cost:.2f}" for name, cost in per_page.items() if cost >= _WORTH_NAMING)
-    print(f"an order's page    {sum(per_page.values()):12.2f}   CPU ms, read once, of all four services: {parts}")
+    print(
+        f"an order's page    {sum(per_page.values()):12.2f}   CPU ms, read once, of all four services: {parts}"
+    )
 
 
 async def report_batches(databases: Mapping[str, str]) -> None:
