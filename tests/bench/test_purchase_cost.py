@@ -1,7 +1,8 @@
 """What a placed and paid order costs: CPU milliseconds over all processes, PostgreSQL and the broker included; idle memory.
 
 Run it with `make bench`. CPU time is read from /proc, so a busy machine moves it little; wall time is printed, never judged.
-The sandbox that plays the providers, and this process (the load), are listed apart.
+An order is placed with the document that a storefront sends (`ordermesh.shop.CHECKOUT`); what its page costs, read once with
+everything the four services know of it, is a line of its own. The sandbox that plays the providers, and this process (the load), are listed apart.
 """
 
 import asyncio
@@ -13,7 +14,16 @@ from ordermesh.catalogue import feed_catalogue
 from ordermesh.programs import GATEWAY, SANDBOX
 from ordermesh.shop import Places, Shop
 from ordermesh.stack import Stack
-from support.load import INFRASTRUCTURE, OUTSIDE, pids_of, place_and_pay, report, report_batches
+from support.load import (
+    INFRASTRUCTURE,
+    OUTSIDE,
+    pids_of,
+    place_and_pay,
+    read_pages,
+    report,
+    report_batches,
+    report_pages,
+)
 from support.processes import cpu_seconds, pss_kib
 
 WARM_UP, ORDERS = 60, 300
@@ -28,11 +38,16 @@ async def test_cost_of_a_placed_and_paid_order(stack: Stack) -> None:
         memory = {name: pss_kib(pid) / 1024 for name, pid in pids.items()}
         await place_and_pay(shop, WARM_UP, WARM_UP)
         before, start = {name: cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
-        await place_and_pay(shop, ORDERS, WARM_UP + ORDERS)
+        ids = await place_and_pay(shop, ORDERS, WARM_UP + ORDERS)
         wall = time.monotonic() - start
         used = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
+        await asyncio.sleep(3)  # the last messages go out: they are not the pages'
+        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        await read_pages(shop, ids)
+        pages = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
     ours = report(used, ORDERS, wall, memory)
     services = sum(size for name, size in memory.items() if name not in {*OUTSIDE, *INFRASTRUCTURE})
     print(f"five services      {services:8.0f} MiB idle")
+    report_pages(pages, len(ids))
     await report_batches(stack.infrastructure.databases)
     assert ours < 286  # what the comparable Node shop spends on server and database (research/costs.md)

@@ -12,7 +12,7 @@ from orders import commands
 from orders.deadlines import UNPAID, deadlines
 from orders.domain import Order
 from orders.handlers import handlers
-from orders.store import ORDERS, order_by_id, skus_by_id, timelines
+from orders.store import ORDERS, orders_by_id, skus_for, timelines
 from shared.commands import execute
 from shared.contracts.catalog import SkuListed
 from shared.contracts.payments import PaymentCaptured, PaymentProcessing, PaymentRefunded
@@ -59,7 +59,7 @@ async def said(db: Database) -> list[str]:
 
 
 async def read(db: Database, order_id: UUID) -> Order:
-    order = await order_by_id(db, STAFF, order_id)
+    order = (await orders_by_id(db, STAFF, [order_id])).get(order_id)
     assert order is not None
     return order
 
@@ -108,7 +108,7 @@ async def test_the_newest_listing_of_a_sku_wins(db: Database) -> None:
     )
     newer = [sku.model_copy(update={"price": price}) for price in (2, 3, 4)]
     await Inbox(db, handlers).receive([record(fact, topic="catalog-skus") for fact in (sku, *newer)])
-    assert (await skus_by_id(db, ["A"]))["A"].price == 4
+    assert (await skus_for(db, ["A"], uuid4()))["A"].price == 4
 
 
 async def test_an_order_does_not_expire_while_its_payment_is_being_processed(db: Database) -> None:

@@ -42,6 +42,8 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext, vali
 from strawberry.schema.schema_converter import CustomGraphQLEnumType, GraphQLCoreConverter
 from strawberry.types.field import StrawberryField
 
+from shared.inputs import compile_inputs
+
 Complete = Callable[[Any], Any]
 """From a resolved value to what is answered for it. Raises anything at all when stock execution has to look at it."""
 
@@ -78,6 +80,7 @@ class Operations:
     def __init__(self, schema: strawberry.Schema) -> None:
         if schema.extensions or schema.directives:
             raise TypeError("extensions and operation directives are not executed here")
+        compile_inputs(schema)
         self._schema = schema._schema  # noqa: SLF001 - Strawberry names no other way to its graphql-core schema
         self._document = lru_cache(MAX_DOCUMENTS)(self._parse)
 

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 
 from ordermesh.programs import SANDBOX
-from ordermesh.shop import BUY_LABEL, Shop
+from ordermesh.shop import BUY_LABEL, CHECKOUT, Shop
 from ordermesh.stack import Stack
 from ordermesh.stories import MUG
 
@@ -24,6 +24,7 @@ _COUNT = (
 )
 _SHIPMENT = "query Shipment($id: ID!) { order(id: $id) { shipments { id } } }"
 _PAUSE = 0.2
+_WORTH_NAMING = 0.05
 
 
 def pids_of(stack: Stack) -> dict[str, int]:
@@ -36,13 +37,18 @@ async def place_and_pay(shop: Shop, count: int, total: int) -> list[str]:
     """Place and pay `count` orders and return their ids when `total` of all are being processed."""
 
     async def one(n: int) -> str:
-        order = await shop.place(f"shopper{n % 50}", {MUG: 1})
+        order = await shop.place(f"shopper{n % 50}", {MUG: 1}, document=CHECKOUT)
         await shop.pay(order)
         return str(order["id"])
 
     ids = await _side_by_side(one, range(count))
     await _until_all_are(shop, "PROCESSING", total)
     return ids
+
+
+async def read_pages(shop: Shop, ids: Sequence[str]) -> None:
+    """Read each of these orders once, with everything the four services know of it: what an order's page shows."""
+    await _side_by_side(shop.read, ids)
 
 
 async def deliver(shop: Shop, ids: Sequence[str], total: int) -> None:
@@ -67,6 +73,15 @@ def report(
         f"orders/s           {orders / wall:12.1f}   ({AT_ONCE} at once, load average {os.getloadavg()[0]:.1f})"
     )
     return ours
+
+
+def report_pages(used: Mapping[str, float], pages: int) -> None:
+    """Print CPU ms per page read (`used` in CPU seconds): what `report` of a purchase does not hold, since a shop may never ask."""
+    per_page = {name: seconds * 1000 / pages for name, seconds in sorted(used.items()) if name not in OUTSIDE}
+    parts = "  ".join(f"{name} {cost:.2f}" for name, cost in per_page.items() if cost >= _WORTH_NAMING)
+    print(
+        f"an order's page    {sum(per_page.values()):12.2f}   CPU ms, read once, of all four services: {parts}"
+    )
 
 
 async def report_batches(databases: Mapping[str, str]) -> None:

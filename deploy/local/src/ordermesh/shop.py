@@ -24,6 +24,10 @@ ORDER = """
     notifications { channel template status }
 """
 PLACE = f"mutation Place($input: CreateOrderInput!) {{ createOrder(input: $input) {{ {ORDER} }} }}"
+CHECKOUT = """mutation Checkout($input: CreateOrderInput!) {
+    createOrder(input: $input) { id orderNumber status total payment { clientSecret paymentIntentId } }
+}"""
+"""Placing as a storefront does it: what the browser needs to pay, and no more."""
 READ = f"query Read($id: ID!) {{ order(id: $id) {{ {ORDER} }} }}"
 CANCEL = f"mutation Cancel($id: ID!) {{ cancelOrder(id: $id) {{ {ORDER} }} }}"
 REFUND = f"""mutation Refund($id: ID!, $amount: Float, $reason: String) {{
@@ -134,14 +138,18 @@ class Shop:
                 return
         raise NotYet(f"the catalogue does not list {skus}")
 
-    async def place(self, shopper: str, items: dict[str, int], *, phone: str | None = None) -> Reading:
+    async def place(
+        self, shopper: str, items: dict[str, int], *, phone: str | None = None, document: str = PLACE
+    ) -> Reading:
+        """The order, ready to be paid: as `document` selects it, or read again where its payment took long. Raises Refused, NotYet."""
         wanted = {
             "items": [{"sku": sku, "quantity": quantity} for sku, quantity in items.items()],
             "shippingAddress": ADDRESS,
             "contact": {"phone": phone},
         }
-        data = await self.ask(PLACE, {"input": wanted}, role="shopper", subject=shopper)
-        return await self.until(data["createOrder"]["id"], _payable, shopper=shopper)
+        data = await self.ask(document, {"input": wanted}, role="shopper", subject=shopper)
+        order: Reading = data["createOrder"]
+        return order if _payable(order) else await self.until(order["id"], _payable, shopper=shopper)
 
     async def pay(self, order: Reading, card: str = "pm_card_visa") -> None:
         """What a browser does with the client secret and Stripe.js; a declined card is an answer, not an error."""

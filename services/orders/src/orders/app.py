@@ -1,5 +1,10 @@
 """Where orders is put together."""
 
+from functools import partial
+
+from strawberry.dataloader import DataLoader
+
+from orders import store
 from orders.deadlines import deadlines
 from orders.handlers import handlers
 from orders.schema import schema
@@ -9,11 +14,12 @@ from shared.service import Service
 
 
 class Orders(Service):
-    """The service, with the order numbers that its commands draw."""
+    """The service, with the order numbers that its commands draw, and the readings of those who wait for an order."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__("orders", settings, handlers=handlers, jobs=deadlines, schema=schema)
         self.order_numbers = OrderNumbers(self.db, settings.order_prefix)
+        self.readings = DataLoader(partial(store.anybodys_orders, self.db), cache=False)
 
 
 def build(settings: Settings | None = None) -> Orders:

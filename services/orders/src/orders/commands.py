@@ -44,6 +44,14 @@ class Customer:
     email: str | None
     phone: str | None
 
+    def said(self) -> dict[str, Any]:
+        """What this order says of it: what it does not say (a phone) is not forgotten."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def is_known(self, sku: Any) -> bool:
+        """Whether all of that is stored already (`store.skus_for`): then there is nothing to write, and no row to lock."""
+        return all(getattr(sku, f"customer_{name}") == value for name, value in self.said().items())
+
 
 @dataclass(frozen=True, slots=True)
 class Placing:
@@ -58,6 +66,7 @@ class Placing:
     shipping_address: dict[str, Any]
     billing_address: dict[str, Any]
     unpaid_expiry: timedelta
+    customer_is_known: bool = False
 
 
 def priced(wanted: Sequence[tuple[str, int]], skus: dict[str, Any], currency: str) -> tuple[Line, ...]:
@@ -100,10 +109,8 @@ async def place(placing: Placing, actor: str, tx: Tx) -> str:
     """The new order's id."""
     order = _placed(placing, tx.new_id(), tx.now)
     tx.add(ORDERS, order)
-    who = placing.customer
-    # What this order does not say (a phone) is not forgotten of the customer.
-    known = {name: value for name, value in asdict(who).items() if value is not None}
-    tx.upsert(customers, **known, updated_at=tx.now)
+    if not placing.customer_is_known:
+        tx.upsert(customers, **placing.customer.said(), updated_at=tx.now)
     tx.insert(
         timeline,
         id=tx.new_id(),

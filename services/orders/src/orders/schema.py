@@ -1,6 +1,8 @@
 """The storefront subgraph of orders: queries and mutations. A resolver takes its input, calls one command or query, answers."""
 
+import dataclasses
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +19,8 @@ from shared.commands import Command, execute, execute_prepared, uuid_or
 from shared.errors import Code, Refusal
 from shared.graphql import Info
 from shared.ids import uuid7
+from shared.tx import Tx
+from shared.visibility import may_see
 
 MAX_PAGE = 100
 MAX_OFFSET = 10_000
@@ -144,17 +148,19 @@ class Mutation:
     )
     async def create_order(self, info: Info, input: CreateOrderInput) -> OrderNode:  # noqa: A002 - the habit of GraphQL
         _require_buyer(info.context.principal)
+        placed: dict[str, Order] = {}
         order_id = await execute_prepared(
             info.context.service.db,
             "orders",
-            lambda: _placing(info, input),
+            lambda: _placing(info, input, placed),
             correlation_id=info.context.correlation_id,
-            once=info.context.once("createOrder", strawberry.asdict(input)),
+            once=info.context.once("createOrder", input),
         )
         return await _settled(
             info,
             order_id,
             lambda order: order.payment_intent_id is not None or order.payment_status is PaymentStatus.FAILED,
+            known=placed.get(order_id),
         )
 
     @strawberry.mutation(description="A paid order's refund is requested in the same moment.")
@@ -232,17 +238,21 @@ def _order_id(given: strawberry.ID) -> str:
     return str(uuid_or(str(given), commands.not_found()))
 
 
-async def _settled(info: Info, order_id: str, ready: Any) -> OrderNode:
+async def _settled(
+    info: Info, order_id: str, ready: Callable[[Order], bool], known: Order | None = None
+) -> OrderNode:
     """Re-read until the other services' outcome is in, or the bounded wait is over: then the order as it stands."""
     service, principal = info.context.service, info.context.principal
+    key = uuid_or(order_id, commands.not_found())
 
     async def read() -> Order:
-        order = await store.order_by_id(service.db, principal, uuid_or(order_id, commands.not_found()))
-        if order is None:
+        order: Order | None = await service.readings.load(key)
+        if order is None or not may_see(principal, order):
             raise commands.not_found()
         return order
 
-    return _node(info, await service.waits.until(order_id, read, ready, service.settings.outcome_wait))
+    wait = service.settings.outcome_wait
+    return _node(info, await service.waits.until(order_id, read, ready, wait, known=known))
 
 
 async def _page(
@@ -265,17 +275,16 @@ async def _page(
     )
 
 
-async def _placing(info: Info, wanted: CreateOrderInput) -> Command:
-    """The order to be, priced from the catalogue, ready to be placed. Raises Refusal."""
+async def _placing(info: Info, wanted: CreateOrderInput, placed: dict[str, Order]) -> Command:
+    """The order to be, priced from the catalogue, ready to be placed: it is then noted in `placed`. Raises Refusal."""
     service, settings = info.context.service, info.context.service.settings
     if wanted.delivery_speed not in settings.shipping_rates:
         offered = ", ".join(settings.shipping_rates)
         raise Refusal(Code.BAD_INPUT, f"deliverySpeed is one of: {offered}")
-    skus = await store.skus_by_id(
-        service.db, [_text("sku", item.sku) for item in wanted.items[: commands.MAX_LINES]]
-    )
-    lines = commands.priced([(item.sku, item.quantity) for item in wanted.items], skus, settings.currency)
     customer = _customer(info.context.principal, wanted.contact or ContactInput(), wanted.shipping_address)
+    asked = [_text("sku", item.sku) for item in wanted.items[: commands.MAX_LINES]]
+    skus = await store.skus_for(service.db, asked, customer.id)
+    lines = commands.priced([(item.sku, item.quantity) for item in wanted.items], skus, settings.currency)
     placing = Placing(
         number=await service.order_numbers.next(datetime.now(UTC)),
         customer=customer,
@@ -286,9 +295,16 @@ async def _placing(info: Info, wanted: CreateOrderInput) -> Command:
         shipping_address=_address(wanted.shipping_address, customer.name),
         billing_address=_address(wanted.billing_address or wanted.shipping_address, customer.name),
         unpaid_expiry=timedelta(seconds=settings.unpaid_expiry),
+        customer_is_known=customer.is_known(skus[asked[0]]),
     )
     actor = commands.actor_of(info.context.principal)
-    return lambda tx: commands.place(placing, actor, tx)
+
+    async def place(tx: Tx) -> str:
+        order_id = await commands.place(placing, actor, tx)
+        placed[order_id] = tx.get(ORDERS, order_id)
+        return order_id
+
+    return place
 
 
 def _require_buyer(principal: Principal) -> None:
@@ -327,8 +343,8 @@ def _address(given: AddressInput, name: str) -> dict[str, Any]:
             raise Refusal(Code.BAD_INPUT, f"The address needs its {field}")
     if not _COUNTRY.fullmatch(given.country):
         raise Refusal(Code.BAD_INPUT, "country is an ISO 3166-1 alpha-2 code, such as US")
-    fields: dict[str, Any] = dict(strawberry.asdict(given))
-    checked = {field: _text(field, value) if value else None for field, value in fields.items()}
+    fields = ((field.name, getattr(given, field.name)) for field in dataclasses.fields(given))
+    checked = {field: _text(field, value) if value else None for field, value in fields}
     return {**checked, "name": checked["name"] or name}
 
 
