@@ -139,9 +139,11 @@ async def test_a_job_is_leased_to_one_worker_at_a_time_and_only_the_holders_outc
     assert [job.id for job in taken_over] == [job.id for job in held]
     recorder = Recorder(db, "test", 60)
     recording = asyncio.create_task(recorder.run())
-    await recorder.record(jobs.calls["pay"], held, [1], stale)
+    recorder.record(jobs.calls["pay"], held, [1], stale)
+    await recorder.settle()
     assert await states(db) == {"due": 1}
-    await recorder.record(jobs.calls["pay"], taken_over, [10], token)
+    recorder.record(jobs.calls["pay"], taken_over, [10], token)
+    await recorder.settle()
     recording.cancel()
     assert await states(db) == {"done": 1}
     assert await balances(db, [account]) == {account: 10}
