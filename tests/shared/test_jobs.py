@@ -11,10 +11,11 @@ from structlog.testing import capture_logs
 
 from shared.commands import execute
 from shared.db import Database
-from shared.jobs import Job, Jobs, store
+from shared.jobs import Job, Jobs
 from shared.mapping import Mapping
 from shared.recorder import Recorder
 from shared.tx import Tx
+from shared.webhooks import Arrivals, Event
 from shared.worker import Worker
 from support.accounts import ACCOUNTS, balances, open_accounts
 
@@ -175,18 +176,10 @@ async def test_local_work_is_done_in_its_batch_and_a_failing_one_waits_alone(db:
         await record(job, 1, tx)
 
     for account in ids:
-        await store(db, "credit", str(account), f"evt_{account}", {"n": 1}, "corr")
+        await Arrivals(db).store(Event("credit", str(account), f"evt_{account}", {"n": 1}, "corr"))
     async with working(db, jobs, workers=2):
         await until_done(db, 3)
     assert set((await balances(db, ids)).values()) == {1}
-
-
-async def test_a_provider_event_is_stored_once_by_its_own_id(db: Database) -> None:
-    [account] = await open_accounts(db, 1)
-    first = await store(db, "credit", str(account), "evt_1", {"n": 1}, "corr")
-    again = await store(db, "credit", str(account), "evt_1", {"n": 1}, "corr")
-    assert (first, again) == (True, False)
-    assert await states(db) == {"due": 1}
 
 
 async def test_a_deadline_fires_when_it_is_due_and_not_before(db: Database) -> None:
@@ -233,9 +226,9 @@ async def test_a_job_about_nothing_of_ours_or_with_a_key_that_is_none_stops_nobo
         if job.key:
             await record(job, 1, tx)
 
-    await store(db, "credit", "", "evt_foreign", {}, "corr")
-    await store(db, "credit", "no uuid", "evt_odd", {}, "corr")
-    await store(db, "credit", str(account), "evt_good", {}, "corr")
+    arrivals = Arrivals(db)
+    for key, event in (("", "evt_foreign"), ("no uuid", "evt_odd"), (str(account), "evt_good")):
+        await arrivals.store(Event("credit", key, event, {}, "corr"))
     async with working(db, jobs):
         await until_done(db, 2)
     assert await balances(db, [account]) == {account: 1}

@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from shared.crash import crash_point
-from shared.db import Database, Record
+from shared.db import Record
 from shared.handlers import Handle, Handler
 from shared.mapping import Mapping
 from shared.tx import Tx
@@ -21,12 +20,6 @@ from shared.tx import Tx
 Outcome = TypeVar("Outcome")
 GATHER_SECONDS = 0.005
 """What is due, or has ended, waits so long for what follows at its heels, unless its kind has more patience."""
-
-_STORE = """
-INSERT INTO jobs (id, kind, key, dedupe, payload, due_at, first_due_at, correlation_id)
-VALUES ($1, $2, $3, $4, $5, now(), now(), $6)
-ON CONFLICT (dedupe) DO NOTHING
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +123,3 @@ class Jobs:
             await record(recorded.job, recorded.outcome, tx)
 
         self.calls[kind] = Call(make, Handler(handle, loads), many, every, patience)
-
-
-async def store(
-    db: Database, kind: str, key: str, dedupe: str, payload: dict[str, Any], correlation_id: str
-) -> bool:
-    """A provider event, stored once by its own id before anything is done about it. False: it was stored before."""
-    async with db.connection() as conn:
-        done = await conn.execute(_STORE, uuid4(), kind, key, dedupe, payload, correlation_id)
-    crash_point("webhook_stored")
-    db.announce([key], due=[kind])
-    return done.endswith(" 1")
