@@ -165,6 +165,29 @@ async def test_a_recording_that_fails_is_repeated_without_losing_the_job(db: Dat
     assert calls == [1, 2]
 
 
+async def test_an_outcome_that_its_handler_cannot_place_yet_is_tried_again_alone(db: Database) -> None:
+    early, other = await open_accounts(db, 2)
+
+    async def make(_: Job) -> int:
+        return 1
+
+    async def place(job: Job, outcome: int, tx: Tx) -> None:
+        if job.key == str(early) and job.attempts == 1:
+            raise LookupError("its row is not there yet")
+        await record(job, outcome, tx)
+
+    jobs = Jobs()
+    jobs.call("pay", make, place, ACCOUNTS)
+    for account in (early, other):
+        await request(db, account)
+    async with working(db, jobs):
+        await until_done(db, 2)
+    assert await balances(db, [early, other]) == {early: 1, other: 1}
+    async with db.connection() as conn:
+        attempts = {row["key"]: row["attempts"] for row in await conn.fetch("SELECT key, attempts FROM jobs")}
+    assert attempts == {str(early): 2, str(other): 1}
+
+
 async def test_local_work_is_done_in_its_batch_and_a_failing_one_waits_alone(db: Database) -> None:
     ids = await open_accounts(db, 3)
     jobs = Jobs()

@@ -18,8 +18,6 @@ from shared.mapping import Mapping
 from shared.tx import Tx
 
 Outcome = TypeVar("Outcome")
-GATHER_SECONDS = 0.005
-"""What is due, or has ended, waits so long for what follows at its heels, unless its kind has more patience."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ class Jobs:
 
     def patience_of(self, kinds: Iterable[str]) -> float:
         """The seconds that all of them may wait."""
-        return min(self.calls[kind].patience if kind in self.calls else GATHER_SECONDS for kind in kinds)
+        return min(self.calls[kind].patience if kind in self.calls else 0 for kind in kinds)
 
     def on(self, kind: str, *loads: Mapping[Any]) -> Callable[[Handle[Job]], Handle[Job]]:
         """The decorated `async (job, tx)` handles jobs of this kind, in a transaction, without any provider."""
@@ -95,7 +93,7 @@ class Jobs:
         make: Callable[[Job], Awaitable[Outcome]],
         record: Callable[[Job, Outcome, Tx], Awaitable[None]],
         *loads: Mapping[Any],
-        patience: float = GATHER_SECONDS,
+        patience: float = 0,
     ) -> None:
         """`make` speaks to the provider and answers a definite outcome, or raises when the outcome is unknown."""
 
@@ -112,7 +110,7 @@ class Jobs:
         *loads: Mapping[Any],
         many: int,
         every: float = 0,
-        patience: float = GATHER_SECONDS,
+        patience: float = 0,
     ) -> None:
         """Like `call`, for a provider that takes several at once: one outcome per job, in order.
 

@@ -19,6 +19,7 @@ from shared.db import UNAVAILABLE, Connection, Database, describe
 from shared.flush import flush, load
 from shared.handlers import Delivery, Handler, keys_of, run, transact
 from shared.jobs import Call, Job, Recorded
+from shared.pace import Pace
 from shared.tx import Cause, Tx
 
 log = structlog.get_logger(__name__)
@@ -67,6 +68,7 @@ class Recorder:
     def __init__(self, db: Database, service: str, lease: float) -> None:
         self._db, self._service, self._lease = db, service, lease
         self._waiting: list[_Outcome] = []
+        self._pace = Pace()
         self._wake, self._nothing_waits = asyncio.Event(), asyncio.Event()
         self._nothing_waits.set()
 
@@ -75,13 +77,10 @@ class Recorder:
         try:
             while True:
                 await self._wake.wait()
+                await self._pace.rest()
                 self._wake.clear()
-                for _ in range(-(-len(self._waiting) // BATCH)):
-                    batch = self._waiting[:BATCH]
-                    await self._write(batch)
-                    del self._waiting[: len(batch)]
-                if not self._waiting:
-                    self._nothing_waits.set()
+                with self._pace.round():
+                    await self._write_all()
         except asyncio.CancelledError:
             self._give_up(self._waiting)
             raise
@@ -111,6 +110,14 @@ class Recorder:
                     await postpone(conn, job.id, error, token=token)
         except UNAVAILABLE as away:
             log.warning("a lease is left to run out", kind=jobs[0].kind, reason=describe(away))
+
+    async def _write_all(self) -> None:
+        for _ in range(-(-len(self._waiting) // BATCH)):
+            batch = self._waiting[:BATCH]
+            await self._write(batch)
+            del self._waiting[: len(batch)]
+        if not self._waiting:
+            self._nothing_waits.set()
 
     async def _write(self, batch: Sequence[_Outcome]) -> None:
         while batch:

@@ -15,11 +15,10 @@ from starlette.types import Receive, Scope, Send
 from shared.crash import crash_point
 from shared.db import UNAVAILABLE, Database
 from shared.ids import uuid7
+from shared.pace import Pace
 
 MAX_BODY_BYTES = 1024 * 1024
 """More than any event has."""
-GATHER_SECONDS = 0.005
-"""What has arrived waits so long for what follows at its heels."""
 BATCH = 200
 TOO_LARGE, WRONG_METHOD, AWAY = 413, 405, 503
 
@@ -68,7 +67,7 @@ class Arrivals:
     """Stores events once by their provider's id, before anything is done about them."""
 
     def __init__(self, db: Database) -> None:
-        self._db = db
+        self._db, self._pace = db, Pace()
         self._waiting: list[tuple[Event, asyncio.Future[bool]]] = []
         self._storing: asyncio.Task[None] | None = None
 
@@ -83,9 +82,10 @@ class Arrivals:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                await asyncio.sleep(GATHER_SECONDS)
+                await self._pace.rest()
                 lot, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-                await self._store(lot)
+                with self._pace.round():
+                    await self._store(lot)
         finally:
             self._storing = None
 

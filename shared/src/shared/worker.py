@@ -16,6 +16,7 @@ from shared.crash import crash_point
 from shared.db import HOPELESS, UNAVAILABLE, Committed, Database, describe
 from shared.handlers import transact
 from shared.jobs import Call, Job, Jobs
+from shared.pace import Pace
 from shared.recorder import COLUMNS, LEASE_SECONDS, Recorder, delivery_of, finish, postpone
 from shared.tx import Cause, Tx
 
@@ -60,7 +61,7 @@ class Worker:
         self._recorder = Recorder(db, service, lease)
         self._due: set[str] = set()
         self._looks, self._wants_slots = True, False
-        self._wake = asyncio.Event()
+        self._wake, self._pace = asyncio.Event(), Pace()
         self._calls: set[asyncio.Task[None]] = set()
         self._not_before: dict[str, float] = {}
         db.committed.append(self._hear)
@@ -71,7 +72,8 @@ class Worker:
         try:
             while True:
                 try:
-                    busy = await self._round()
+                    with self._pace.round():
+                        busy = await self._round()
                 except UNAVAILABLE as away:
                     log.warning("jobs wait for the database", reason=describe(away))
                     busy = False
@@ -110,6 +112,7 @@ class Worker:
         try:
             async with asyncio.timeout(POLL_SECONDS):
                 await self._wake.wait()
+                await self._pace.rest()
         except TimeoutError:
             self._looks = True
 

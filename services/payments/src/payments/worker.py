@@ -16,6 +16,8 @@ from shared.tx import Tx
 INTENT_SEEN = "stripe.intent_seen"
 REFUND_SEEN = "stripe.refund_seen"
 NOT_OURS = "stripe.not_ours"
+FEE_PATIENCE_SECONDS = 0.5
+"""Nobody waits for a fee: it may wait for others to share the statements."""
 
 
 def record_intent(order_id: str, intent: Intent, at: datetime, tx: Tx) -> None:
@@ -80,7 +82,7 @@ def _register_calls(jobs: Jobs, provider: Stripe) -> None:
     jobs.call(CREATE_INTENT, create_intent, on_intent, PAYMENTS)
     jobs.call(CANCEL_INTENT, cancel_intent, on_intent, PAYMENTS)
     jobs.call(REFUND, refund, on_refund, PAYMENTS, REFUNDS)
-    jobs.call(FETCH_FEE, fetch_fee, on_fee, PAYMENTS)
+    jobs.call(FETCH_FEE, fetch_fee, on_fee, PAYMENTS, patience=FEE_PATIENCE_SECONDS)
 
 
 def _at(job: Job) -> datetime:
