@@ -14,7 +14,7 @@ from stripe import APIConnectionError, InvalidRequestError
 
 from payments import provider
 from payments.attempts import Attempt
-from payments.domain import CANCEL_INTENT, CREATE_INTENT, PaymentState
+from payments.domain import CANCEL_INTENT, CREATE_INTENT, FETCH_FEE, Fee, PaymentState
 from payments.provider import Stripe, charge_of, intent_of, refund_of
 from payments.refunds import REFUND, RefundState
 
@@ -316,6 +316,24 @@ async def test_a_fee_that_cannot_be_fetched_is_fetched_later(house: House) -> No
     house.trouble.before.clear()
     await house.settled()
     assert (await house.payment(order_id)).fee == 105
+
+
+async def test_the_fees_of_a_lot_come_from_one_list_and_what_it_does_not_show_is_asked_for_alone(
+    house: House,
+) -> None:
+    orders = [await house.paid() for _ in range(4)]
+    rows = await house.rows(
+        "SELECT payload ->> 'balance_transaction' AS id FROM jobs WHERE kind = $1", FETCH_FEE
+    )
+    ids = [row["id"] for row in rows]
+    assert len(ids) == len(orders)
+    stripe = Stripe(KEY, f"{house.box.url}/stripe")
+    house.trouble.before["stripe.balance_transactions.retrieve"] = 500
+    fees = await stripe.fetch_fees([*ids, "txn_unknown"])
+    assert fees == [Fee(105, "USD")] * 4 + [None]
+    house.trouble.before.clear()
+    assert await stripe.fetch_fees(ids[:1]) == [Fee(105, "USD")]
+    await stripe.close()
 
 
 async def test_nobody_listening_is_an_unknown_outcome() -> None:

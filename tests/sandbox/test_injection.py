@@ -427,6 +427,7 @@ async def test_what_the_shopper_and_the_carrier_do_by_control_call_meets_no_faul
         *(f"stripe.payment_intents.{verb}" for verb in ("create", "confirm", "cancel", "retrieve", "list")),
         *(f"stripe.refunds.{verb}" for verb in ("create", "retrieve", "list")),
         *("stripe.charges.retrieve", "stripe.charges.list", "stripe.balance_transactions.retrieve"),
+        "stripe.balance_transactions.list",
         *("shippo.shipments.create", "shippo.transactions.create", "shippo.transactions.list"),
         *("shippo.tracks.create", "shippo.tracks.retrieve", "shippo.refunds.create", "shippo.refunds.list"),
         *("twilio.messages.create", "twilio.messages.list", "slack.webhooks.post", "smtp.message"),

@@ -47,6 +47,7 @@ async def test_a_paid_intent_has_a_charge_whose_fee_comes_later(
     assert (transaction.amount, transaction.fee, transaction.net) == (2_000, 88, 1_912)
     assert transaction.status == "pending"
     assert await shop.v1.balance_transactions.retrieve_async(transaction.id) == transaction
+    assert (await shop.v1.balance_transactions.list_async({"limit": 1})).data == [transaction]
 
 
 @pytest.mark.parametrize(

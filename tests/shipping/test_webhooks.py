@@ -11,12 +11,13 @@ import orjson
 import pytest
 from pydantic import SecretStr
 
+from shared.webhooks import MAX_BODY_BYTES
 from shipping import events
 from shipping.app import Shipping
 from shipping.domain import LabelStage, Shipment, ShipmentStatus
 from shipping.provider import Unknown
 from shipping.settings import Settings
-from shipping.webhooks import MAX_BODY_BYTES, TOLERANCE_SECONDS, Forged, verify
+from shipping.webhooks import TOLERANCE_SECONDS, Forged, verify
 from shipping.worker import metadata_of
 from support.shipments import SECRET, Shop, a_shipment
 

@@ -6,25 +6,18 @@ may run again after a crash: `attempts` tells it to look up what became of the e
 for good.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from shared.crash import crash_point
-from shared.db import Database, Record
+from shared.db import Record
 from shared.handlers import Handle, Handler
 from shared.mapping import Mapping
 from shared.tx import Tx
 
 Outcome = TypeVar("Outcome")
-
-_STORE = """
-INSERT INTO jobs (id, kind, key, dedupe, payload, due_at, first_due_at, correlation_id)
-VALUES ($1, $2, $3, $4, $5, now(), now(), $6)
-ON CONFLICT (dedupe) DO NOTHING
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +47,16 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """How one kind of provider call is made and recorded: `many` jobs at most in one call, `every` seconds at least between two."""
+    """How one kind of provider call is made and recorded: `many` jobs at most in one call, `every` seconds at least between two.
+
+    `patience`: the seconds that a job, and then its outcome, may wait for others to share a statement with.
+    """
 
     call: Callable[[Sequence[Job]], Awaitable[Sequence[Any]]]
     record: Handler[Recorded]
     many: int
     every: float
+    patience: float
 
     @property
     def is_single(self) -> bool:
@@ -77,6 +74,10 @@ class Jobs:
     def kinds(self) -> set[str]:
         return self.local.keys() | self.calls.keys()
 
+    def patience_of(self, kinds: Iterable[str]) -> float:
+        """The seconds that all of them may wait."""
+        return min(self.calls[kind].patience if kind in self.calls else 0 for kind in kinds)
+
     def on(self, kind: str, *loads: Mapping[Any]) -> Callable[[Handle[Job]], Handle[Job]]:
         """The decorated `async (job, tx)` handles jobs of this kind, in a transaction, without any provider."""
 
@@ -92,13 +93,14 @@ class Jobs:
         make: Callable[[Job], Awaitable[Outcome]],
         record: Callable[[Job, Outcome, Tx], Awaitable[None]],
         *loads: Mapping[Any],
+        patience: float = 0,
     ) -> None:
         """`make` speaks to the provider and answers a definite outcome, or raises when the outcome is unknown."""
 
         async def one(jobs: Sequence[Job]) -> Sequence[Outcome]:
             return [await make(jobs[0])]
 
-        self.call_many(kind, one, record, *loads, many=1)
+        self.call_many(kind, one, record, *loads, many=1, patience=patience)
 
     def call_many(
         self,
@@ -108,6 +110,7 @@ class Jobs:
         *loads: Mapping[Any],
         many: int,
         every: float = 0,
+        patience: float = 0,
     ) -> None:
         """Like `call`, for a provider that takes several at once: one outcome per job, in order.
 
@@ -117,15 +120,4 @@ class Jobs:
         async def handle(recorded: Recorded, tx: Tx) -> None:
             await record(recorded.job, recorded.outcome, tx)
 
-        self.calls[kind] = Call(make, Handler(handle, loads), many, every)
-
-
-async def store(
-    db: Database, kind: str, key: str, dedupe: str, payload: dict[str, Any], correlation_id: str
-) -> bool:
-    """A provider event, stored once by its own id before anything is done about it. False: it was stored before."""
-    async with db.connection() as conn:
-        done = await conn.execute(_STORE, uuid4(), kind, key, dedupe, payload, correlation_id)
-    crash_point("webhook_stored")
-    db.announce([key], due=[kind])
-    return done.endswith(" 1")
+        self.calls[kind] = Call(make, Handler(handle, loads), many, every, patience)

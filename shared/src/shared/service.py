@@ -7,7 +7,7 @@ exit code 0. A start that can never succeed (a wrong password, no such database)
 
 import asyncio
 import gc
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -17,14 +17,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from shared import maintenance, telemetry
 from shared.auth import Authenticator
 from shared.backlog import Backlog
 from shared.bus import Bus
-from shared.crash import crash_point
 from shared.db import UNAVAILABLE, Database
 from shared.errors import Code
 from shared.graphql import GraphQLEndpoint
@@ -35,6 +34,7 @@ from shared.outbox import Relay
 from shared.redrive import Redriver
 from shared.settings import ServiceSettings
 from shared.waits import Waits
+from shared.webhooks import Arrivals, Hook, answer
 from shared.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,7 @@ _ANSWERED_ALWAYS = ("/health/live", "/health/ready", "/metrics")
 
 
 class Service:
-    """One service: give it what it hears (`handlers`), does (`jobs`) and answers (`schema`, `routes`)."""
+    """One service: give it what it hears (`handlers`), does (`jobs`) and answers (`schema`, `webhooks` by their path)."""
 
     def __init__(
         self,
@@ -60,12 +60,12 @@ class Service:
         handlers: Handlers,
         jobs: Jobs | None = None,
         schema: strawberry.Schema | None = None,
-        routes: Sequence[BaseRoute] = (),
+        webhooks: Mapping[str, Hook] | None = None,
         closing: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self.name, self.settings = name, settings
         self.db = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool_size)
-        self.waits = Waits(self.db)
+        self.waits, self.arrivals = Waits(self.db), Arrivals(self.db)
         self.authenticator = Authenticator(settings.auth_issuers)
         self.bus = Bus(settings)
         self.handlers, self.jobs = handlers, jobs or Jobs()
@@ -73,7 +73,7 @@ class Service:
         self.worker = Worker(self.db, name, self.jobs, lease=settings.job_lease)
         self._backlog = Backlog(self.db, name, self.jobs)
         self._redriver: Redriver | None = None
-        self._closing = closing
+        self._closing, self._webhooks = closing, dict(webhooks or {})
         self._tasks: list[asyncio.Task[None]] = []
         self._starting: asyncio.Task[None] | None = None
         self._lagging: set[tuple[str, str, str]] = set()
@@ -81,31 +81,26 @@ class Service:
         self.started = asyncio.Event()
         self.start_failure: str | None = None
         self._graph = GraphQLEndpoint(schema, self.authenticator, self) if schema else None
-        own = [
-            Route("/health/live", self._liveness),
-            Route("/health/ready", self._readiness),
-            Route("/metrics", self._metrics),
-        ]
-        self._rest = Starlette(routes=[*own, *routes])
+        probes = {"/health/live": self._liveness, "/health/ready": self._readiness, "/metrics": self._metrics}
+        self._rest = Starlette(routes=[Route(path, probe) for path, probe in probes.items()])
         self.inbox = Inbox(self.db, handlers)
         if handlers.by_fact:
             self.bus.listen(self.db, self.inbox, name)
             self._redriver = Redriver(self.db, self.inbox, name)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI app; the graph goes before the router."""
+        """The ASGI app; the graph and the webhooks go before the router."""
         if scope["type"] == "lifespan":
             return await _lifespan(self, receive, send)
-        path = scope.get("path")
+        path = scope.get("path", "")
         if not self.started.is_set() and path not in _ANSWERED_ALWAYS:
             return await _unavailable(scope, receive, send)
         if self._graph is not None and path == "/graphql":
             return await self._graph(scope, receive, send)
+        if (hook := self._webhooks.get(path)) is not None:
+            return await answer(hook, scope, receive, send)
         scope.setdefault("app", self._rest)
-        await self._rest(scope, receive, send)
-        if scope["method"] == "POST":
-            crash_point("webhook_answered")
-        return None
+        return await self._rest(scope, receive, send)
 
     def begin(self) -> None:
         """Start in the background; `started` is set when the service is usable, `start_failure` when it never will be."""

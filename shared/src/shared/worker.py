@@ -6,15 +6,17 @@ held; `shared.recorder` writes down what became of them.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import structlog
 
 from shared.crash import crash_point
-from shared.db import UNAVAILABLE, Committed, Database, describe
+from shared.db import HOPELESS, UNAVAILABLE, Committed, Database, describe
 from shared.handlers import transact
 from shared.jobs import Call, Job, Jobs
+from shared.pace import Pace
 from shared.recorder import COLUMNS, LEASE_SECONDS, Recorder, delivery_of, finish, postpone
 from shared.tx import Cause, Tx
 
@@ -30,10 +32,18 @@ STOP_SECONDS = 7
 
 _WAITING = "state = 'due' AND due_at <= now() AND (lease_until IS NULL OR lease_until < now())"
 _KINDS = f"SELECT DISTINCT kind FROM jobs WHERE {_WAITING} AND kind = ANY($1::text[])"  # noqa: S608 - constants of this module
-_DUE = f"SELECT id FROM jobs WHERE {_WAITING} AND kind = ANY($1::text[]) ORDER BY due_at, id LIMIT $2"  # noqa: S608 - constants of this module
-_LOCK = f"""
-SELECT {COLUMNS} FROM jobs WHERE {_WAITING} AND id = ANY($1::uuid[]) ORDER BY due_at, id FOR UPDATE SKIP LOCKED
-"""  # noqa: S608 - constants of this module
+_DUE = f"SELECT id FROM jobs WHERE {_WAITING} AND kind = ANY($1::text[]) ORDER BY due_at, id LIMIT {BATCH}"  # noqa: S608 - constants of this module
+_TAKE = """
+WITH taken AS (
+    UPDATE jobs SET state = 'done', finished_at = now() WHERE id IN ({which} FOR UPDATE SKIP LOCKED)
+    RETURNING {columns}, due_at
+) SELECT {columns} FROM taken ORDER BY due_at, id
+"""
+_TAKE_DUE = _TAKE.format(which=_DUE, columns=COLUMNS)
+_TAKE_THESE = _TAKE.format(
+    which=f"SELECT id FROM jobs WHERE {_WAITING} AND id = ANY($1::uuid[])",  # noqa: S608 - constants of this module
+    columns=COLUMNS,
+)
 _CLAIM = f"""
 UPDATE jobs SET lease_token = $1, lease_until = now() + $2::float * interval '1 second', attempts = attempts + 1
 WHERE id IN (
@@ -50,8 +60,8 @@ class Worker:
         self._db, self._service, self._jobs, self._lease = db, service, jobs, lease
         self._recorder = Recorder(db, service, lease)
         self._due: set[str] = set()
-        self._looks = True
-        self._wake = asyncio.Event()
+        self._looks, self._wants_slots = True, False
+        self._wake, self._pace = asyncio.Event(), Pace()
         self._calls: set[asyncio.Task[None]] = set()
         self._not_before: dict[str, float] = {}
         db.committed.append(self._hear)
@@ -62,42 +72,47 @@ class Worker:
         try:
             while True:
                 try:
-                    busy = await self._round()
+                    with self._pace.round():
+                        busy = await self._round()
                 except UNAVAILABLE as away:
                     log.warning("jobs wait for the database", reason=describe(away))
-                    busy = 0
+                    busy = False
                 except Exception as fault:  # noqa: BLE001 - whatever it is, the next look must come: money waits here
                     log.error("a round of jobs failed", reason=describe(fault))  # noqa: TRY400 - it may quote a row
                     await asyncio.sleep(PAUSE_SECONDS)
-                    busy = 0
+                    busy = False
                 if not busy:
                     await self._rest()
         finally:
-            if self._calls:
-                await asyncio.wait(self._calls, timeout=STOP_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STOP_SECONDS):
+                    while self._calls:
+                        await asyncio.wait(self._calls)
+                    await self._recorder.settle()
             recording.cancel()
             await asyncio.gather(recording, return_exceptions=True)
 
     def _hear(self, committed: Committed) -> None:
         if news := committed.due & self._jobs.kinds:
             self._due |= news
-            self._wake.set()
+            asyncio.get_running_loop().call_later(self._jobs.patience_of(news), self._wake.set)
 
-    async def _round(self) -> int:
-        """One look at what may be due; answers how much of it was taken."""
+    async def _round(self) -> bool:
+        """One look at what may be due; answers whether there was more than one batch of it."""
         self._wake.clear()
         if self._looks:
             self._due |= await self._look()
             self._looks = False
         local = sorted(self._due & self._jobs.local.keys())
-        taken = await self._run_local(local) if local else 0
-        return taken + await self._start_calls()
+        more = await self._run_local(local) if local else False
+        return await self._start_calls() or more
 
     async def _rest(self) -> None:
         """Until a commit brings work or a call ends; else the next round asks the table."""
         try:
             async with asyncio.timeout(POLL_SECONDS):
                 await self._wake.wait()
+                await self._pace.rest()
         except TimeoutError:
             self._looks = True
 
@@ -110,62 +125,75 @@ class Worker:
 
     # -- local jobs
 
-    async def _run_local(self, kinds: Sequence[str]) -> int:
-        """One batch of due local jobs; answers how many were done."""
-        done = 0
+    async def _run_local(self, kinds: Sequence[str]) -> bool:
+        """One batch of due local jobs; answers whether it was full."""
+        self._due.difference_update(kinds)
+        try:
+            taken = await self._local_batch(_TAKE_DUE, kinds)
+        except (*UNAVAILABLE, *HOPELESS):
+            raise
+        except Exception:  # noqa: BLE001 - a write that fails, or a lost race: job by job if need be
+            taken = await self._halve(kinds)
+        if taken == BATCH:
+            self._due.update(kinds)
+        return taken == BATCH
 
+    async def _halve(self, kinds: Sequence[str]) -> int:
         async def attempt(ids: Sequence[UUID]) -> None:
-            nonlocal done
-            done += await self._local_batch(ids)
+            await self._local_batch(_TAKE_THESE, ids)
 
         async def reject(job_id: UUID, error: Exception) -> None:
             async with self._db.transaction() as conn:
                 await postpone(conn, job_id, error, attempts=1)
 
-        self._due.difference_update(kinds)
         async with self._db.connection() as conn:
-            due = [row["id"] for row in await conn.fetch(_DUE, kinds, BATCH)]
-        if len(due) == BATCH:
-            self._due.update(kinds)
+            due = [row["id"] for row in await conn.fetch(_DUE, kinds)]
         if due:
             await transact(due, attempt, reject)
-        return done
+        return len(due)
 
-    async def _local_batch(self, ids: Sequence[UUID]) -> int:
+    async def _local_batch(self, take: str, which: Sequence[object]) -> int:
         tx = Tx(self._service, datetime.now(UTC), Cause("", ""))
         async with self._db.transaction() as conn:
-            jobs = [Job.of(row) for row in await conn.fetch(_LOCK, list(ids))]
+            jobs = [Job.of(row) for row in await conn.fetch(take, list(which))]
             deliveries = [delivery_of(job, job, self._jobs.local[job.kind]) for job in jobs]
             failed = await finish(conn, tx, deliveries)
             for job_id, error in failed.items():
-                await postpone(conn, job_id, error, attempts=1)
+                await postpone(conn, job_id, error, attempts=1, state="done")
         self._db.announce((job.key for job in jobs), said=bool(tx.said), due=tx.due)
-        return len(jobs) - len(failed)
+        return len(jobs)
 
     # -- calls
 
-    async def _start_calls(self) -> int:
-        """Calls of one job each share a claim; a kind that takes many, or is spaced, has a claim of its own."""
+    async def _start_calls(self) -> bool:
+        """Calls of one job each share a claim; a kind that takes many, or is spaced, has a claim of its own.
+
+        Answers whether there is more to be claimed, and a slot for it.
+        """
         now = asyncio.get_running_loop().time()
         due = [
             kind for kind in self._jobs.calls if kind in self._due and now >= self._not_before.get(kind, 0)
         ]
-        started = 0
+        more = False
         for kind in due:
             call = self._jobs.calls[kind]
-            if not call.is_single and len(self._calls) < CALLS_AT_ONCE:
+            if not call.is_single and self._free > 0:
                 claimed, token = await self._claim([kind], call.many)
                 if claimed:
                     self._not_before[kind] = now + call.every
                     self._start(call, claimed, token)
-                started += len(claimed)
+                more = more or (len(claimed) == call.many and not call.every)
         single = [kind for kind in due if self._jobs.calls[kind].is_single]
-        if single and (free := CALLS_AT_ONCE - len(self._calls)) > 0:
+        if single and (free := self._free) > 0:
             claimed, token = await self._claim(single, free)
             for job in claimed:
                 self._start(self._jobs.calls[job.kind], [job], token)
-            started += len(claimed)
-        return started
+        self._wants_slots = bool(due) and self._free <= 0
+        return more and self._free > 0
+
+    @property
+    def _free(self) -> int:
+        return CALLS_AT_ONCE - len(self._calls)
 
     async def _claim(self, kinds: Sequence[str], limit: int) -> tuple[list[Job], UUID]:
         token = uuid4()
@@ -184,7 +212,7 @@ class Worker:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)
-        if self._due:
+        if self._wants_slots:
             self._wake.set()
 
     async def _make(self, call: Call, jobs: Sequence[Job], token: UUID) -> None:
@@ -197,4 +225,4 @@ class Worker:
             await self._recorder.release(jobs, token, error)
         else:
             crash_point("provider_called")
-            await self._recorder.record(call, jobs, outcomes, token)
+            self._recorder.record(call, jobs, outcomes, token)

@@ -1,6 +1,6 @@
 """A notification's short life: requested, then sent, failed, skipped or of unknown fate. Pure: no I/O, no clock."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
@@ -85,7 +85,7 @@ class Message:
     tries: int = 0
 
     def payload(self) -> dict[str, Any]:
-        return asdict(self)
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @classmethod
     def of(cls, payload: dict[str, Any]) -> Self:

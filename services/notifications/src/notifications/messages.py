@@ -266,9 +266,8 @@ def _words(template: Template, values: Dict[str, Any], contact: Contact | None) 
         case Channel.SMS:
             return "", _short(template.paragraphs[0], values), ""
         case Channel.EMAIL:
-            subject = rendering.plain(template.subject, values)
-            hello = rendering.greeting(contact.name if contact else "")
-            paragraphs = [hello, *(rendering.plain(source, values) for source in template.paragraphs)]
+            subject, *paragraphs = rendering.plain((template.subject, *template.paragraphs), values)
+            paragraphs.insert(0, rendering.greeting(contact.name if contact else ""))
             link = _link(template, values)
             text = rendering.email_text(paragraphs, link)
             return subject, text, rendering.email_html(subject, paragraphs, link)
@@ -276,9 +275,9 @@ def _words(template: Template, values: Dict[str, Any], contact: Contact | None) 
 
 def _short(source: str, values: Dict[str, Any]) -> str:
     """Within one SMS where possible: a tracking address that does not fit is left out, its number tells as much."""
-    text = rendering.plain(source, values)
+    [text] = rendering.plain([source], values)
     if len(text) > SMS_LENGTH and values.get("tracking_url"):
-        return rendering.plain(source, {**values, "tracking_url": None})
+        [text] = rendering.plain([source], {**values, "tracking_url": None})
     return text
 
 

@@ -19,6 +19,8 @@ from shared.tx import Tx
 log = structlog.get_logger(__name__)
 
 ALERTS_IN_A_POST = 50
+PATIENCE_SECONDS = 0.25
+"""Nobody waits for an email or an alert, nor for its being noted: they may wait for others to share the statements."""
 LAST_LOOK = 4
 """The attempt at which an SMS that Twilio does not list counts as never found: some seconds after the first."""
 _OFF = Outcome(Status.SKIPPED, "the channel is not configured")
@@ -74,10 +76,10 @@ async def _earlier(sms: Sms, message: Message, attempts: int) -> Outcome | None:
 
 
 async def record(job: Job, outcome: Outcome, tx: Tx) -> None:
-    message = Message.of(job.payload)
-    notification = tx.get(NOTIFICATIONS, message.notification_id)
+    notification = tx.get(NOTIFICATIONS, job.payload["notification_id"])
     tx.save(NOTIFICATIONS, settled(notification, outcome, tx.now))
     if outcome.status is Status.REQUESTED:
+        message = Message.of(job.payload)
         again = replace(message, tries=message.tries + 1)
         tx.request(job.kind, job.key, again.payload(), due_at=tx.now + retry_delay(message.tries))
     if outcome.status is not Status.SENT:
@@ -88,8 +90,14 @@ def jobs_for(sender: Sender, *, slack_every: float) -> Jobs:
     """`slack_every`: seconds between two posts of this process. The rarer kinds come first: a flood of emails takes all slots."""
     jobs = Jobs()
     jobs.call_many(
-        "slack.post", sender.slack, record, NOTIFICATIONS, many=ALERTS_IN_A_POST, every=slack_every
+        "slack.post",
+        sender.slack,
+        record,
+        NOTIFICATIONS,
+        many=ALERTS_IN_A_POST,
+        every=slack_every,
+        patience=PATIENCE_SECONDS,
     )
     jobs.call("sms.send", sender.sms, record, NOTIFICATIONS)
-    jobs.call("email.send", sender.email, record, NOTIFICATIONS)
+    jobs.call("email.send", sender.email, record, NOTIFICATIONS, patience=PATIENCE_SECONDS)
     return jobs

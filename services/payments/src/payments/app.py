@@ -1,9 +1,6 @@
 """Where payments is put together."""
 
 import structlog
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 
 from payments import webhooks
 from payments.handlers import handlers
@@ -12,6 +9,7 @@ from payments.schema import schema
 from payments.settings import Settings
 from payments.worker import jobs_for
 from shared.service import Service
+from shared.webhooks import Request
 
 log = structlog.get_logger(__name__)
 
@@ -22,14 +20,13 @@ class Payments(Service):
     def __init__(self, settings: Settings) -> None:
         stripe = Stripe(settings.stripe_api_key, settings.stripe_api_base)
         self._secrets = settings.webhook_secrets
-        endpoint = Route("/webhooks/stripe", self._receive, methods=["POST"])
         super().__init__(
             "payments",
             settings,
             handlers=handlers,
             jobs=jobs_for(stripe),
             schema=schema,
-            routes=[endpoint] if self._secrets else [],
+            webhooks={"/webhooks/stripe": self._receive} if self._secrets else None,
             closing=[stripe.close],
         )
 
@@ -38,8 +35,8 @@ class Payments(Service):
             log.warning("STRIPE_WEBHOOK_SECRET is empty: captures will not be heard")
         await super().start()
 
-    async def _receive(self, request: Request) -> Response:
-        return await webhooks.receive(request, self.db, self._secrets)
+    async def _receive(self, request: Request) -> int:
+        return await webhooks.receive(request, self.db, self.arrivals, self._secrets)
 
 
 def build(settings: Settings | None = None) -> Payments:

@@ -6,8 +6,9 @@ looked up first, and only what is not there is asked for again, under the keys t
 Sources: docs.stripe.com/api/idempotent_requests, /api/errors, /api/payment_intents/object, /api/refunds/object.
 """
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +29,8 @@ PAGE = 100
 """The most that one page of a Stripe list holds."""
 PAGES = 3
 """How many pages of recent intents are read before Stripe's index, which runs late, is asked."""
+WORTH_A_LIST = 3
+"""From so many fees on, a list costs less than asking for each."""
 SKEW = timedelta(minutes=5)
 """How far Stripe's clock may differ from ours."""
 SERVER_ERROR = 500
@@ -125,9 +128,24 @@ class Stripe:
             return ProviderRefund(None, RefundNews.FAILED, _code(refusal))
         return refund_of(shown)
 
-    async def fetch_fee(self, balance_transaction: str) -> Fee:
-        shown = await self._call("get", f"/v1/balance_transactions/{balance_transaction}")
-        return Fee(amount=shown["fee"], currency=shown["currency"].upper())
+    async def fetch_fees(self, balance_transactions: Sequence[str]) -> list[Fee | None]:
+        """In the order of the ids; None where Stripe did not answer.
+
+        What was booked just now stands among the newest of the account, so one list shows most of a lot; the rest is asked
+        for one by one.
+        """
+        wanted, booked = list(balance_transactions), "/v1/balance_transactions"
+        seen: dict[str, Fee | None] = {}
+        if len(wanted) >= WORTH_A_LIST:
+            newest = await self._call("get", booked, limit=min(PAGE, 3 * len(wanted)))
+            seen = {shown["id"]: fee_of(shown) for shown in newest["data"]}
+        missing = [each for each in wanted if each not in seen]
+        calls = (self._call("get", f"{booked}/{each}") for each in missing)
+        for each, answer in zip(missing, await asyncio.gather(*calls, return_exceptions=True), strict=True):
+            if isinstance(answer, BaseException):
+                log.warning("fee not fetched", balance_transaction=each, reason=type(answer).__name__)
+            seen[each] = None if isinstance(answer, BaseException) else fee_of(answer)
+        return [seen[each] for each in wanted]
 
     async def _make_once(
         self, path: str, attempt: Attempt, find: Callable[[], Awaitable[Json | None]], **params: Any
@@ -220,6 +238,11 @@ def charge_of(shown: Json) -> Intent | None:
         charge_id=shown["id"],
         balance_transaction=shown.get("balance_transaction"),
     )
+
+
+def fee_of(shown: Json) -> Fee:
+    """What a balance transaction in Stripe's JSON says was kept."""
+    return Fee(amount=shown["fee"], currency=shown["currency"].upper())
 
 
 def refund_of(shown: Json) -> ProviderRefund:

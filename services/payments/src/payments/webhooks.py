@@ -12,22 +12,20 @@ from uuid import UUID
 import orjson
 import structlog
 from pydantic import SecretStr
-from starlette.requests import Request
-from starlette.responses import Response
 from stripe import SignatureVerificationError, WebhookSignature
 
 from payments.domain import Intent
 from payments.provider import charge_of, intent_of, refund_of
 from payments.store import order_of_intent
 from payments.worker import INTENT_SEEN, NOT_OURS, REFUND_SEEN
-from shared.db import UNAVAILABLE, Database
-from shared.jobs import store
+from shared.db import Database
+from shared.webhooks import Arrivals, Event, Request
 
 log = structlog.get_logger(__name__)
 
 TOLERANCE_SECONDS = 300
 """How old a signature may be; Stripe signs every attempt anew."""
-MAX_BODY_BYTES = 1024 * 1024
+TAKEN, REFUSED = 200, 400
 
 INTENT_EVENTS = frozenset(
     f"payment_intent.{what}" for what in ("succeeded", "payment_failed", "canceled", "processing")
@@ -36,51 +34,25 @@ CHARGE_EVENTS = frozenset({"charge.updated", "charge.refunded"})
 REFUND_EVENTS = frozenset({"refund.created", "refund.updated", "refund.failed"})
 
 
-async def receive(request: Request, db: Database, secrets: Sequence[SecretStr]) -> Response:
-    """200 once the event is stored or concerns nobody here; 400 when it is not Stripe's; 503 while the database is away."""
-    body = await _body(request)
-    if body is None or not _is_signed(body, request.headers.get("stripe-signature"), secrets):
+async def receive(request: Request, db: Database, arrivals: Arrivals, secrets: Sequence[SecretStr]) -> int:
+    """200 once the event is stored or concerns nobody here; 400 when it is not Stripe's. Raises one of db.UNAVAILABLE."""
+    if not _is_signed(request.body, request.header("stripe-signature"), secrets):
         log.warning("webhook refused")
-        return Response(status_code=400)
+        return REFUSED
     try:
-        event = orjson.loads(body)
+        event = orjson.loads(request.body)
         event_id, seen = str(event["id"]), _seen(event)
     except (AttributeError, KeyError, TypeError, ValueError) as malformed:
         log.warning("webhook malformed", reason=f"{type(malformed).__name__}: {malformed}")
-        return Response(status_code=400)
-    if seen is None:
-        return Response(status_code=200)
-    try:
-        await _store(db, event_id, event, *seen)
-    except UNAVAILABLE:
-        return Response(status_code=503)
-    return Response(status_code=200)
-
-
-async def _store(
-    db: Database, event_id: str, event: dict[str, Any], kind: str, payload: dict[str, Any]
-) -> None:
-    order_id = await _order_of(db, event["data"]["object"])
-    if order_id is None:
-        kind, payload = NOT_OURS, {}
-    await store(
-        db,
-        kind,
-        str(order_id or ""),
-        event_id,
-        payload | {"type": event["type"]},
-        correlation_id=event_id,
-    )
-
-
-async def _body(request: Request) -> bytes | None:
-    """None for one that is larger than any event."""
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            return None
-    return bytes(body)
+        return REFUSED
+    if seen is not None:
+        kind, payload = seen
+        order_id = await _order_of(db, event["data"]["object"])
+        if order_id is None:
+            kind, payload = NOT_OURS, {}
+        payload = payload | {"type": event["type"]}
+        await arrivals.store(Event(kind, str(order_id or ""), event_id, payload, correlation_id=event_id))
+    return TAKEN
 
 
 def _is_signed(body: bytes, header: str | None, secrets: Sequence[SecretStr]) -> bool:

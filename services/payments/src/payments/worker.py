@@ -1,5 +1,6 @@
 """Work with the provider: calls that are owed to it, and what it told by webhook. Both end in the same `record_*` functions."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -7,7 +8,7 @@ from payments import domain, refunds
 from payments.attempts import Attempt
 from payments.domain import CANCEL_INTENT, CREATE_INTENT, FETCH_FEE, Fee, Intent, News
 from payments.handlers import settle
-from payments.provider import Stripe
+from payments.provider import Stripe, UnsettledError
 from payments.refunds import REFUND, ProviderRefund, RefundNews
 from payments.store import PAYMENTS, REFUNDS
 from shared.jobs import Job, Jobs
@@ -16,6 +17,9 @@ from shared.tx import Tx
 INTENT_SEEN = "stripe.intent_seen"
 REFUND_SEEN = "stripe.refund_seen"
 NOT_OURS = "stripe.not_ours"
+FEE_PATIENCE_SECONDS = 0.5
+"""Nobody waits for a fee: it may wait for others to share the call and the statements."""
+FEES_IN_A_LOT = 30
 
 
 def record_intent(order_id: str, intent: Intent, at: datetime, tx: Tx) -> None:
@@ -65,8 +69,8 @@ def _register_calls(jobs: Jobs, provider: Stripe) -> None:
         attempt = Attempt.of(job, datetime.now(UTC), most=1)
         return await provider.refund(job.key, **job.payload, attempt=attempt)
 
-    async def fetch_fee(job: Job) -> Fee:
-        return await provider.fetch_fee(**job.payload)
+    async def fetch_fees(lot: Sequence[Job]) -> Sequence[Fee | None]:
+        return await provider.fetch_fees([job.payload["balance_transaction"] for job in lot])
 
     async def on_intent(job: Job, intent: Intent, tx: Tx) -> None:
         record_intent(job.key, intent, tx.now, tx)
@@ -74,13 +78,15 @@ def _register_calls(jobs: Jobs, provider: Stripe) -> None:
     async def on_refund(job: Job, seen: ProviderRefund, tx: Tx) -> None:
         record_refund(job.key, job.payload["refund_id"], seen, tx.now, tx)
 
-    async def on_fee(job: Job, fee: Fee, tx: Tx) -> None:
+    async def on_fee(job: Job, fee: Fee | None, tx: Tx) -> None:
+        if fee is None:
+            raise UnsettledError("Stripe did not tell the fee")
         settle(tx, domain.learn_fee(tx.get(PAYMENTS, job.key), fee))
 
     jobs.call(CREATE_INTENT, create_intent, on_intent, PAYMENTS)
     jobs.call(CANCEL_INTENT, cancel_intent, on_intent, PAYMENTS)
     jobs.call(REFUND, refund, on_refund, PAYMENTS, REFUNDS)
-    jobs.call(FETCH_FEE, fetch_fee, on_fee, PAYMENTS)
+    jobs.call_many(FETCH_FEE, fetch_fees, on_fee, PAYMENTS, many=FEES_IN_A_LOT, patience=FEE_PATIENCE_SECONDS)
 
 
 def _at(job: Job) -> datetime:

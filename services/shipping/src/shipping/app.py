@@ -1,10 +1,7 @@
 """Where shipping is put together."""
 
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-
 from shared.service import Service
+from shared.webhooks import Request
 from shipping import webhooks
 from shipping.handlers import handlers
 from shipping.provider import Shippo
@@ -19,19 +16,18 @@ class Shipping(Service):
     def __init__(self, settings: Settings) -> None:
         shippo = Shippo(settings)
         self._secrets, self._live = settings.webhook_secrets, settings.is_live
-        endpoint = Route("/webhooks/shippo", self._receive, methods=["POST"])
         super().__init__(
             "shipping",
             settings,
             handlers=handlers,
             jobs=jobs_for(shippo, lambda: self.db, settings),
             schema=schema,
-            routes=[endpoint] if self._secrets else [],
+            webhooks={"/webhooks/shippo": self._receive} if self._secrets else None,
             closing=[shippo.close],
         )
 
-    async def _receive(self, request: Request) -> Response:
-        return await webhooks.receive(request, self.db, self._secrets, live=self._live)
+    async def _receive(self, request: Request) -> int:
+        return await webhooks.receive(request, self.db, self.arrivals, self._secrets, live=self._live)
 
 
 def build(settings: Settings | None = None) -> Shipping:

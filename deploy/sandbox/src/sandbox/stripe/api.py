@@ -75,6 +75,12 @@ class Stripe:
                 "balance_transactions.retrieve",
                 charges.retrieve_balance_transaction,
             ),
+            (
+                "GET",
+                "/v1/balance_transactions",
+                "balance_transactions.list",
+                charges.page_of_balance_transactions,
+            ),
             ("GET", "/{rest:path}", "unknown", unknown),
             ("POST", "/{rest:path}", "unknown", unknown),
         ]

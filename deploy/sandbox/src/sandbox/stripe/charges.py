@@ -49,6 +49,10 @@ class Charges:
         transaction = self._account.load("balance_transaction", call.parts["id"])
         return Answer.json(self._account.expand(transaction, read.expansions(call.params)))
 
+    def page_of_balance_transactions(self, call: Call) -> Answer:
+        read.only(call.params, lists.PAGING)
+        return lists.page(self._account, "balance_transaction", call.params)
+
     async def _book_fee(self, charge_id: str, _: int) -> None:
         """A job may run twice; the second time the fee is there."""
         with self._account.state.transaction():
