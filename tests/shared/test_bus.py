@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
+from confluent_kafka import Consumer, TopicPartition
 
 from ordermesh.infrastructure import Infrastructure
 from shared.bus import Bus
@@ -200,6 +201,51 @@ async def test_a_new_group_hears_what_was_said_before_it_came(
     inbox = Inbox(db, mine(account, accounts.handlers()))
     async with listening(db, infrastructure, inbox, f"test-{uuid4()}"):
         assert await first_credit(db, infrastructure, account) == "before"
+
+
+class Noting:
+    """An inbox that only notes an account's records."""
+
+    def __init__(self, account: UUID) -> None:
+        self._key = str(account).encode()
+        self.heard: list[Record] = []
+
+    async def receive(self, records: list[Record]) -> None:
+        self.heard += [each for each in records if each.key == self._key]
+
+    async def has_heard(self) -> bool:
+        return bool(self.heard)
+
+
+async def test_what_was_handled_is_not_heard_again_by_the_member_that_comes_next(
+    db: Database, infrastructure: Infrastructure
+) -> None:
+    account, group = uuid4(), f"test-{uuid4()}"
+    for charge in ("first", "second"):
+        said, inbox = record(credit(account, charge)), Noting(account)
+        async with listening(db, infrastructure, inbox, group):
+            await send(infrastructure, [said])
+            await until(inbox.has_heard)
+        assert [each.value for each in inbox.heard] == [said.value]
+
+
+async def test_what_was_handled_is_committed_while_the_member_stays(
+    db: Database, infrastructure: Infrastructure
+) -> None:
+    account, group = uuid4(), f"test-{uuid4()}"
+    onlooker = Consumer({"bootstrap.servers": infrastructure.kafka_url, "group.id": group})
+
+    async def is_committed() -> bool:
+        newest = inbox.heard[-1]
+        place = TopicPartition(newest.topic, newest.partition)
+        [found] = await asyncio.to_thread(onlooker.committed, [place], 10)
+        return bool(found.offset == newest.offset + 1)
+
+    async with listening(db, infrastructure, inbox := Noting(account), group):
+        await send(infrastructure, [record(credit(account, "1"))])
+        await until(inbox.has_heard)
+        await until(is_committed)
+    onlooker.close()
 
 
 async def first_credit(db: Database, infrastructure: Infrastructure, account: UUID) -> str:

@@ -156,7 +156,7 @@ async def test_a_producer_that_failed_for_good_is_replaced(
             await drained(db)
         broken = bus._producer._current
         assert broken is not None
-        broken.close()
+        await broken.stop()
         await execute(db, "test", say(account, 0, 1), (ACCOUNTS, [str(account)]), correlation_id="t")
         async with running(Relay(db, bus.publish)):
             await drained(db)

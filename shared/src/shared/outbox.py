@@ -14,7 +14,7 @@ import structlog
 
 from shared import telemetry
 from shared.crash import crash_point
-from shared.db import Committed, Connection, Database
+from shared.db import Committed, Connection, Database, Record
 
 log = structlog.get_logger(__name__)
 
@@ -23,11 +23,14 @@ CHUNK = 500
 CLOSE_SECONDS = 5
 """A database that vanished does not answer a farewell either."""
 _RELAY_LOCK = 0x6F726465726D6573  # "ordermes": any constant, the database is the service's own
-_PENDING = """
-SELECT p.id, p.day, e.topic, e.key, e.headers, e.body
-FROM (SELECT id, day FROM outbox_pending ORDER BY id LIMIT $1) AS p JOIN event_log AS e USING (day, id)
+_NEXT = """
+WITH sent AS (DELETE FROM outbox_pending WHERE id = ANY($2::bigint[]))
+SELECT p.id, e.topic, e.key, e.headers, e.body
+FROM (SELECT id, day FROM outbox_pending WHERE id <> ALL($2::bigint[]) ORDER BY id LIMIT $1) AS p
+JOIN event_log AS e USING (day, id)
 ORDER BY p.id
 """
+"""Takes away what was sent and reads what comes next, in one statement: its reading part still sees the rows that it deletes."""
 _REPLAY = """
 INSERT INTO outbox_pending (id, day)
 SELECT id, day FROM event_log WHERE day >= $1::timestamptz::date AND (headers ->> 'ce_time')::timestamptz >= $1
@@ -78,43 +81,44 @@ class Relay:
         try:
             while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _RELAY_LOCK):
                 await asyncio.sleep(1)
+            # What a crash of the server forgets to have taken away is sent again: no wave has to wait for the disk.
+            await conn.execute("SET synchronous_commit = off")
             self.leading = True
-            while not conn.is_closed():
-                self._wake.clear()
-                if await self._send_chunk(conn) < CHUNK:
-                    await _wait(self._wake, POLL_SECONDS)
+            await self._send_all(conn)
         finally:
             self.leading = False
             await asyncio.shield(conn.close(timeout=CLOSE_SECONDS))
 
-    async def _send_chunk(self, conn: Connection) -> int:
-        rows = await conn.fetch(_PENDING, CHUNK)
-        waves = _waves(
-            [(row["id"], Outgoing(row["topic"], row["key"], row["headers"], row["body"])) for row in rows]
-        )
-        for wave in waves:
-            crash_point("outbox_read")
-            await self.publish([outgoing for _, outgoing in wave])
-            crash_point("events_published")
-            await conn.execute(
-                "DELETE FROM outbox_pending WHERE id = ANY($1::bigint[])", [n for n, _ in wave]
-            )
-            crash_point("outbox_deleted")
-        self._pause = POLL_SECONDS
-        telemetry.RELAYED.inc(len(rows))
-        return len(rows)
+    async def _send_all(self, conn: Connection) -> None:
+        """Wave after wave until the connection drops; the statement that reads the next takes away what was sent."""
+        sent: list[int] = []
+        while not conn.is_closed():
+            self._wake.clear()
+            rows = await conn.fetch(_NEXT, CHUNK, sent)
+            if sent:
+                crash_point("outbox_deleted")
+            wave = _first_of_each_key(rows)
+            if wave:
+                crash_point("outbox_read")
+                await self.publish([_outgoing(row) for row in wave])
+                crash_point("events_published")
+            sent = [row["id"] for row in wave]
+            self._pause = POLL_SECONDS
+            telemetry.RELAYED.inc(len(wave))
+            if len(wave) == len(rows) < CHUNK:
+                await _wait(self._wake, POLL_SECONDS)
 
 
-def _waves(rows: Sequence[tuple[int, Outgoing]]) -> list[list[tuple[int, Outgoing]]]:
-    """Rows sent together: a key's second event goes in the second wave, so that no failure lets it overtake the first."""
-    waves: list[list[tuple[int, Outgoing]]] = []
-    seen: dict[str, int] = {}
+def _first_of_each_key(rows: Sequence[Record]) -> list[Record]:
+    """What is sent together: a key's second event goes in a later wave, so that no failure lets it overtake the first."""
+    first: dict[str, Record] = {}
     for row in rows:
-        n = seen[row[1].key] = seen.get(row[1].key, -1) + 1
-        if n == len(waves):
-            waves.append([])
-        waves[n].append(row)
-    return waves
+        first.setdefault(row["key"], row)
+    return [*first.values()]
+
+
+def _outgoing(row: Record) -> Outgoing:
+    return Outgoing(row["topic"], row["key"], row["headers"], row["body"])
 
 
 async def replay(db: Database, since: datetime) -> int:

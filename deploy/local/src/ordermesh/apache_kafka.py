@@ -227,6 +227,8 @@ def properties(listeners: str, advertised: str, controller: str) -> dict[str, st
         # Nobody else joins a group a moment later: waiting for them would cost each start three seconds.
         "group.initial.rebalance.delay.ms": "0",
         "offsets.topic.num.partitions": "5",
+        # Twice a second by default, for other nodes to see that it lives: a quarter of what the broker did while idle.
+        "metadata.max.idle.interval.ms": "10000",
         # 128 MB by default, for a machine that compacts more than a few topics.
         "log.cleaner.dedupe.buffer.size": "4194304",
     }

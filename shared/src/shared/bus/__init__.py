@@ -1,10 +1,11 @@
-"""The only speaker to the broker. The client is librdkafka, which fetches and sends in threads of its own.
+"""The only speaker to the broker: librdkafka hears, in threads of its own; aiokafka sends, a wave in one request.
 
 `Bus` is a service's connection; `tell` publishes from outside any service; `create_topics` makes what is declared.
 """
 
 from collections.abc import Sequence
 
+from aiokafka.errors import KafkaError
 from confluent_kafka import KafkaException
 
 from shared.bus.client import create_topics
@@ -22,7 +23,7 @@ __all__ = ["Bus", "create_topics", "tell"]
 class Bus:
     """A service's connection to the broker. `publish` for its relay; `listen` before `start` for its consumer."""
 
-    UNAVAILABLE = (KafkaException, OSError)
+    UNAVAILABLE = (KafkaException, KafkaError, OSError)
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings

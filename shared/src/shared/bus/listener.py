@@ -1,4 +1,7 @@
-"""Hearing: one member of the service's group, called in a thread; offsets are committed after the transaction.
+"""Hearing: one member of the service's group, called in a thread; offsets are handed over after the transaction.
+
+The library commits what it was handed once a second, when a partition is taken away, and when it is closed: a commit costs the
+broker as much as a batch. Whoever dies in between hears at most a second's records again, which the inbox has seen.
 
 What is heard is handled topic by topic, side by side: what stops one topic does not stop the others.
 """
@@ -29,6 +32,7 @@ T = TypeVar("T")
 BATCH = 200
 POLL_SECONDS = 0.25
 """How long the consumer's thread sleeps when there is nothing; a record wakes it at once."""
+COMMIT_MS = 1000
 AWAY_SECONDS = 0.5
 JOIN_SECONDS = 5
 _call_headers = methodcaller("headers")
@@ -46,7 +50,9 @@ class Listener:
         self._config = {
             **connection(settings.kafka_url),
             "group.id": group,
-            "enable.auto.commit": False,
+            "enable.auto.commit": True,
+            "enable.auto.offset.store": False,
+            "auto.commit.interval.ms": COMMIT_MS,
             "auto.offset.reset": "earliest",
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": 6000,
@@ -55,7 +61,7 @@ class Listener:
             # What lies ready in memory: a flood on one topic is not to stand long before the others.
             "queued.min.messages": 2 * BATCH,
             "fetch.queue.backoff.ms": 5,
-            "on_commit": _tell_failed_commit,
+            "on_commit": _tell_commit,
         }
         self._db, self._inbox, self._topics = db, inbox, list(topics)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-consumer")
@@ -185,15 +191,18 @@ class Listener:
         self._is_member = True
 
     def _take(self, done: Sequence[TopicPartition]) -> list[Record]:
-        """Commit what is done, without waiting for the answer: what is not committed only comes again."""
-        if done:
-            self._working.commit(offsets=list(done), asynchronous=True)
-            crash_point("offset_committed")
+        self._store(done)
         first = self._working.poll(POLL_SECONDS)
         if first is None:
             return []
         taken = (first, *self._working.consume(BATCH - 1, 0))
         return [_record(message) for message in taken if _is_record(message)]
+
+    def _store(self, done: Sequence[TopicPartition]) -> None:
+        """These may be committed. What was taken away meanwhile is refused: its new owner hears it again."""
+        if done:
+            with suppress(KafkaException):
+                self._working.store_offsets(offsets=list(done))
 
     def _pause(self, topics: set[str]) -> None:
         """Also what a rebalance has brought meanwhile; a record that slips through is fetched again later."""
@@ -221,9 +230,7 @@ class Listener:
         until = time.monotonic() + JOIN_SECONDS
         while not self._is_member and time.monotonic() < until:
             self._working.poll(POLL_SECONDS)
-        with suppress(KafkaException):
-            if done:
-                self._working.commit(offsets=list(done), asynchronous=False)
+        self._store(done)
         self._working.close()
 
     @property
@@ -279,7 +286,9 @@ def _tell_paused(topics: set[str], *, paused: bool) -> None:
         telemetry.CONSUMER_PAUSED.labels(topic).set(paused)
 
 
-def _tell_failed_commit(error: KafkaError | None, _: Sequence[TopicPartition]) -> None:
+def _tell_commit(error: KafkaError | None, _: Sequence[TopicPartition]) -> None:
     """A rebalance takes the right to commit away: whoever owns the partition now hears those records again."""
-    if error is not None:
+    if error is None:
+        crash_point("offset_committed")
+    else:
         log.info("offsets were not committed", reason=error.str())
