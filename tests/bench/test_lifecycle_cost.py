@@ -11,7 +11,7 @@ from ordermesh.catalogue import feed_catalogue
 from ordermesh.programs import GATEWAY, SANDBOX
 from ordermesh.shop import Places, Shop
 from ordermesh.stack import Stack
-from support.load import deliver, pids_of, place_and_pay, report, report_batches
+from support.load import all_done, deliver, pids_of, place_and_pay, report, report_batches
 from support.processes import cpu_seconds
 
 WARM_UP, ORDERS = 64, 256
@@ -26,6 +26,7 @@ async def test_cost_of_an_order_from_placing_to_the_door(stack: Stack) -> None:
         before, start = {name: cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
         await deliver(shop, await place_and_pay(shop, ORDERS, ORDERS), WARM_UP + ORDERS)
         wall = time.monotonic() - start
+        await all_done(stack.infrastructure.databases)
         used = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
     ours = report(used, ORDERS, wall)
     await report_batches(stack.infrastructure.databases)
