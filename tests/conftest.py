@@ -31,7 +31,7 @@ TESTS = Path(__file__).parent
 MESSAGING = (
     "system",
     "local/test_kafka.py",
-    *(f"shared/test_{module}.py" for module in ("bus", "outbox", "service")),
+    *(f"shared/test_{module}.py" for module in ("bus", "outbox", "outage", "service")),
 )
 """Where a broker matters: these run on Apache Kafka too (`make test-apache`). The fault harness brings an embedded one of its own."""
 

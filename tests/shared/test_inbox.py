@@ -72,6 +72,21 @@ async def test_a_row_that_the_database_refuses_is_found_and_the_rest_of_its_batc
     assert "CheckViolation" in str(letter["reason"])
 
 
+@pytest.mark.parametrize("charge", [r"a\u0000", r"a\\u0000"])
+async def test_a_text_that_spells_a_null_character_is_a_text(db: Database, charge: str) -> None:
+    [account] = await open_accounts(db, 1)
+    await Inbox(db, accounts.handlers()).receive([record(credit(account, charge, 5))])
+    assert await balances(db, [account]) == {account: 5}
+
+
+@pytest.mark.parametrize("charge", ["a\x00", "a\\\x00"])
+async def test_a_null_character_is_garbage(db: Database, charge: str) -> None:
+    [account] = await open_accounts(db, 1)
+    await Inbox(db, accounts.handlers()).receive([record(credit(account, charge, 5))])
+    [letter] = await dead_letters(db)
+    assert "null character" in str(letter["reason"])
+
+
 async def test_a_value_that_fits_no_column_is_its_facts_fault_and_not_the_databases(db: Database) -> None:
     good, bad = await open_accounts(db, 2)
     await Inbox(db, accounts.handlers()).receive(

@@ -263,6 +263,30 @@ async def test_a_job_about_nothing_of_ours_or_with_a_key_that_is_none_stops_nobo
     assert "no uuid" in odd["last_error"] or "DataError" in odd["last_error"]
 
 
+async def test_a_job_whose_time_comes_is_found_while_others_keep_the_worker_awake(db: Database) -> None:
+    jobs, awake, found = Jobs(), asyncio.Event(), asyncio.Event()
+
+    @jobs.on("often")
+    async def on_often(job: Job, tx: Tx) -> None:
+        tx.request(job.kind, job.key)
+        awake.set()
+
+    @jobs.on("rare")
+    async def on_rare(_: Job, __: Tx) -> None:
+        found.set()
+
+    [account] = await open_accounts(db, 1)
+    await request(db, account, "often")
+    async with working(db, jobs), asyncio.timeout(30):
+        await awake.wait()
+        async with db.connection() as conn:  # as another replica would: nobody here hears of it
+            await conn.execute(
+                "INSERT INTO jobs (id, kind, key, payload, due_at, first_due_at, correlation_id)"
+                " VALUES (gen_random_uuid(), 'rare', '', '{}', now(), now(), 't')"
+            )
+        await found.wait()
+
+
 async def test_a_fault_that_nobody_foresaw_does_not_end_the_worker(db: Database) -> None:
     [account] = await open_accounts(db, 1)
 

@@ -40,7 +40,9 @@ class Once:
     arguments: Any
 
     def arguments_hash(self) -> bytes:
-        return hashlib.sha256(orjson.dumps(self.arguments, option=orjson.OPT_SORT_KEYS, default=str)).digest()
+        """The same for the same values by name, in whatever order an input type lists its fields."""
+        plain = orjson.loads(orjson.dumps(self.arguments, default=str))
+        return hashlib.sha256(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)).digest()
 
 
 class _Repeated(Exception):

@@ -1,7 +1,8 @@
 """Named places at which a process can be told to die, so that tests cut it between any two steps that must hold together.
 
 `ORDERMESH_CRASH_AT=<name>[:<n>]` kills the process with SIGKILL at the n-th pass (default: the first), as a lost machine
-would: nothing is closed, flushed or said. Without it a crash point is one comparison. The tests of `tests/faults` hit each.
+would: nothing is closed, flushed or said. Without it a crash point is one comparison.
+`command_flushed` is after the commit where a command locks nothing, and so writes one statement of its own. The tests of `tests/faults` hit each.
 """
 
 import os

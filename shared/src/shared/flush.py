@@ -1,11 +1,11 @@
-"""The unit of work against PostgreSQL: rows are locked and loaded once, and written once, from arrays, by one statement.
+"""The unit of work against PostgreSQL: rows are locked and loaded once, and written once, by one statement.
 
 Order of locks, everywhere: inbox or job rows, then aggregates by table name and key, then inserts. Two consumers and the
 mutations take them in this order, so they wait for one another but never in a circle.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Dict
 from dataclasses import dataclass
 from functools import cache
@@ -82,11 +82,10 @@ def _writes(tx: Tx) -> Iterator[Write]:
         if loaded.added:
             yield _insert("added", mapping.table, mapping.columns, list(loaded.added.values()))
     for table, rows in tx.inserted.items():
-        if rows:
-            yield _insert("inserted", table, tuple(rows[0]), rows)
+        for n, (columns, alike) in enumerate(_by_columns(rows)):
+            yield _insert(f"inserted{n}", table, columns, alike)
     for table, rows in sorted(tx.upserted.items(), key=lambda item: item[0].name):
-        if rows:
-            yield _upsert(table, rows)
+        yield from _upsert(table, rows)
     if tx.said:
         yield Write("said", _SAY, [recordset(tx.said)])
         yield Write("pending", _PEND)
@@ -112,14 +111,24 @@ def _update(mapping: Mapping[Any], loaded: Loaded) -> Iterator[Write]:
     yield Write(f"updated_{mapping.table.name}", text, [recordset(rows)], touches=len(dirty))
 
 
-def _upsert(table: Table, rows: Sequence[Dict[str, Any]]) -> Write:
+def _upsert(table: Table, rows: Sequence[Dict[str, Any]]) -> Iterator[Write]:
     """In key order, so that two batches wait for one another and never in a circle; of equal keys the last row wins."""
     key = next(iter(table.primary_key.columns)).name
-    newest = {str(row[key]): row for row in rows}
-    columns = tuple(rows[0])
-    changes = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name != key)
-    in_order = [newest[name] for name in sorted(newest)]
-    return _insert("upserted", table, columns, in_order, f'ON CONFLICT ("{key}") DO UPDATE SET {changes}')
+    newest: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        newest[str(row[key])] = {**newest.get(str(row[key]), {}), **row}
+    for n, (columns, alike) in enumerate(_by_columns([newest[name] for name in sorted(newest)])):
+        changes = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name != key)
+        on_conflict = f'ON CONFLICT ("{key}") DO UPDATE SET {changes}'
+        yield _insert(f"upserted{n}", table, columns, alike, on_conflict)
+
+
+def _by_columns(rows: Sequence[Dict[str, Any]]) -> Iterable[tuple[tuple[str, ...], list[Dict[str, Any]]]]:
+    """A row that leaves a column out leaves it alone, or to its default: it goes with its like."""
+    alike: dict[tuple[str, ...], list[Dict[str, Any]]] = {}
+    for row in rows:
+        alike.setdefault(tuple(row), []).append(row)
+    return alike.items()
 
 
 def _insert(
@@ -132,7 +141,8 @@ def _insert(
 def _together(parts: tuple[tuple[str, str, bool], ...]) -> str:
     """The parts as one statement that answers how many rows the counted ones touched.
 
-    PostgreSQL runs every part to its end, whether it is selected from or not.
+    PostgreSQL runs every part to its end, whether it is selected from or not, but promises no order (today it is the last
+    first): only what a part reads from another, and the locks that `load` has taken, come before it.
     """
     named, taken = [], 0
     for name, text, _ in parts:

@@ -6,6 +6,7 @@ too and holds back its key's successors, in order; all other keys flow. Redelive
 
 import base64
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ MAX_RUN_OF_FAILURES = 25
 
 _TOPIC_OF = {fact.type: topic.name for topic in TOPICS for fact in topic.facts}
 """Whoever may write to one topic must not speak in the name of another's owner."""
+
+_NULL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+"""A null character as JSON escapes it; after an escaped backslash, `u0000` is only text."""
 
 _CLAIM = """
 WITH fresh AS (
@@ -153,7 +157,7 @@ class Inbox:
             return None
         if record.value is None:
             raise InvalidFact("the body is null")
-        if b"\\u0000" in record.value:
+        if _NULL.search(record.value):
             raise InvalidFact("the body has a null character, which no column of ours can hold")
         fact = parse_fact(envelope, record.value)
         if record.key != fact.key.encode():

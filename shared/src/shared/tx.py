@@ -1,7 +1,7 @@
 """The unit of work, in memory: what handlers and commands load, save and say. It issues no SQL; `flush` does.
 
 One `Tx` serves a whole batch. Rows are loaded and locked before the first handler runs, by the keys that the messages
-declare; handlers work on objects in memory; everything they changed is written once, from arrays. What a failed handler did
+declare; handlers work on objects in memory; everything they changed is written once. What a failed handler did
 is undone from the journal, so that its neighbours in the batch are not touched.
 """
 

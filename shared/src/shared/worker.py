@@ -60,7 +60,7 @@ class Worker:
         self._db, self._service, self._jobs, self._lease = db, service, jobs, lease
         self._recorder = Recorder(db, service, lease)
         self._due: set[str] = set()
-        self._looks, self._wants_slots = True, False
+        self._look_at, self._wants_slots = 0.0, False
         self._wake, self._pace = asyncio.Event(), Pace()
         self._calls: set[asyncio.Task[None]] = set()
         self._not_before: dict[str, float] = {}
@@ -100,9 +100,9 @@ class Worker:
     async def _round(self) -> bool:
         """One look at what may be due; answers whether there was more than one batch of it."""
         self._wake.clear()
-        if self._looks:
+        if (now := asyncio.get_running_loop().time()) >= self._look_at:
             self._due |= await self._look()
-            self._looks = False
+            self._look_at = now + POLL_SECONDS
         local = sorted(self._due & self._jobs.local.keys())
         more = await self._run_local(local) if local else False
         return await self._start_calls() or more
@@ -114,7 +114,7 @@ class Worker:
                 await self._wake.wait()
                 await self._pace.rest()
         except TimeoutError:
-            self._looks = True
+            self._look_at = 0.0
 
     async def _look(self) -> set[str]:
         """The kinds of which a job is due. Asks the table."""

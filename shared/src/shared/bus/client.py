@@ -1,4 +1,4 @@
-"""What every client of the broker is told, and the topics, created as they are declared."""
+"""What librdkafka's clients are told, and the topics, created as they are declared."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ CREATE_SECONDS = 30
 
 
 def connection(kafka_url: str) -> dict[str, Any]:
-    """What every client of ours is told; the library's own words go where all lines go."""
+    """What each client of the library is told; the library's own words go where all lines go."""
     logger = logging.getLogger("shared.broker")
     logger.setLevel(logging.ERROR)
     return {
