@@ -30,10 +30,11 @@ SERVICES = ("orders", "payments", "shipping", "notifications")
 TESTS = Path(__file__).parent
 MESSAGING = (
     "system",
+    "faults/test_chaos.py",
     "local/test_kafka.py",
     *(f"shared/test_{module}.py" for module in ("bus", "outbox", "outage", "service")),
 )
-"""Where a broker matters: these run on Apache Kafka too (`make test-apache`). The fault harness brings an embedded one of its own."""
+"""Where a broker matters: these run on Apache Kafka too (`make test-apache`)."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

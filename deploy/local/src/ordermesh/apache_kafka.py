@@ -38,8 +38,9 @@ class ApacheKafka(EmbeddedServer):
     stop_seconds = 15.0
 
     @property
-    def url(self) -> str:
-        return f"127.0.0.1:{self.port}"
+    def advertised(self) -> str:
+        """Where clients are told to find it."""
+        return self.url
 
     async def _answers(self) -> bool:
         return await has_brokers(self.port)
@@ -130,7 +131,7 @@ class JavaKafka(ApacheKafka):
     def _properties(self) -> dict[str, str]:
         controller = f"127.0.0.1:{self.directory.port(f'{self.name}-controller')}"
         listeners = f"PLAINTEXT://{self.url},CONTROLLER://{controller}"
-        return properties(listeners, self.url, controller) | {"log.dirs": str(self._data / "log")}
+        return properties(listeners, self.advertised, controller) | {"log.dirs": str(self._data / "log")}
 
     def _command(self, java: str, program: str, *arguments: str, log: Path) -> Command:
         argv = (java, *_JVM, *_LOG, "-cp", f"{self._jars}/*", program, *arguments)

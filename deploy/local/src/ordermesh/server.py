@@ -22,6 +22,10 @@ class EmbeddedServer:
         self.port = 0
         self._process: Child | Identity | None = None
 
+    @property
+    def url(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
     def is_alive(self) -> bool:
         return self._process is not None and self._process.is_alive()
 
