@@ -1,15 +1,21 @@
 """`python -m <service>` serves; `migrate` brings its schema up to date; the rest are the operators' verbs (`operations`).
 
-A command imports what it needs and no more: a migration does not wait for the whole service to load.
+A command imports what it needs and no more: a migration does not wait for the whole service to load, and a service that is
+told to stop while it loads ends as gracefully as later.
 """
 
+from __future__ import annotations
+
 import argparse
-import asyncio
 import importlib
 import sys
+from typing import TYPE_CHECKING
 
-from shared import crash, operations, telemetry
-from shared.settings import DatabaseSettings, ServiceSettings, from_environment
+from shared import operations, stopping
+
+if TYPE_CHECKING:
+    from shared.service import Service
+    from shared.settings import ServiceSettings
 
 
 def main(name: str) -> None:
@@ -23,14 +29,27 @@ def main(name: str) -> None:
     arguments = parser.parse_args()
     if hasattr(arguments, "verb"):
         return _operate(name, arguments)
+    if arguments.command == "migrate":
+        # Told to stop, it ends by the signal: exit code 0 would say that the schema is up to date.
+        return _migrate(name, _configured(name))
+    stopping.end_when_told()
+    return _serve(name, _configured(name))
+
+
+def _configured(name: str) -> ServiceSettings:
+    from shared import telemetry  # noqa: PLC0415 - loaded after the signals' handlers are there
+    from shared.settings import from_environment  # noqa: PLC0415 - likewise
+
     settings: ServiceSettings = from_environment(importlib.import_module(f"{name}.settings").Settings)
     telemetry.configure(name, settings.log_level, settings.log_format)
-    if arguments.command == "migrate":
-        return _migrate(name, settings)
-    return _serve(name, settings)
+    return settings
 
 
 def _operate(name: str, arguments: argparse.Namespace) -> None:
+    import asyncio  # noqa: PLC0415 - the server brings its own, after the signals' handlers are there
+
+    from shared.settings import DatabaseSettings, from_environment  # noqa: PLC0415 - likewise
+
     settings = from_environment(DatabaseSettings)
     try:
         told = asyncio.run(operations.run(arguments, name, settings.database_url.get_secret_value()))
@@ -49,8 +68,9 @@ def _migrate(name: str, settings: ServiceSettings) -> None:
 
 
 def _serve(name: str, settings: ServiceSettings) -> None:
-    from shared.server import serve  # noqa: PLC0415 - the web server is for this command alone
-    from shared.service import REQUESTS_SECONDS, Service  # noqa: PLC0415 - likewise
+    from shared import crash  # noqa: PLC0415 - what serves is for this command alone
+    from shared.server import serve  # noqa: PLC0415 - likewise
+    from shared.service import REQUESTS_SECONDS  # noqa: PLC0415 - likewise
 
     if settings.ordermesh_crash_at is not None:
         crash.arm(settings.ordermesh_crash_at)

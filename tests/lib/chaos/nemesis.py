@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from chaos.schedule import PROCESSES, SERVICES, Fault, Kind, Schedule
 from chaos.system import System
-from ordermesh.process import ending
+from ordermesh.process import ending, until
 from ordermesh.stack import is_ready
 
 READY_SECONDS = 90
@@ -115,6 +115,13 @@ class Nemesis:
     async def _restart(self, name: str, signum: signal.Signals) -> None:
         self._down.add(name)
         place = self._system.armed.get(name, "")
+        if signum is signal.SIGTERM:
+            # Told before Python runs the first line of ours, it could only end by the signal.
+            await until(
+                lambda: is_ready(self._system.urls[name]),
+                process=self._system.stack.child(name),
+                seconds=READY_SECONDS,
+            )
         began = datetime.now(UTC)
         await self._system.end(name, signum)
         if self._system.has_died_at_its_crash_point(name):

@@ -3,11 +3,7 @@
 import argparse
 import gc
 
-from gateway.app import build
-from gateway.settings import Settings
-from shared import telemetry
-from shared.server import serve
-from shared.settings import from_environment
+from shared import stopping
 
 DRAIN_SECONDS = 5
 """What a request in flight may take beyond its subgraphs' timeout."""
@@ -27,6 +23,13 @@ def settle_memory() -> None:
 def main() -> None:
     """Serve with the environment's settings; there is nothing else that it does."""
     argparse.ArgumentParser(prog="python -m gateway", description=__doc__).parse_args()
+    stopping.end_when_told()
+    from gateway.app import build  # noqa: PLC0415 - loaded after the signals' handlers are there, as is all below
+    from gateway.settings import Settings  # noqa: PLC0415 - likewise
+    from shared import telemetry  # noqa: PLC0415 - likewise
+    from shared.server import serve  # noqa: PLC0415 - likewise
+    from shared.settings import from_environment  # noqa: PLC0415 - likewise
+
     settings = from_environment(Settings)
     telemetry.configure("gateway", settings.log_level, settings.log_format)
     slowest = max([settings.subgraph_timeout, *settings.subgraph_timeouts.values()])
