@@ -50,8 +50,8 @@ test-apache: setup ## the messaging and story tests on Apache Kafka (needs Java;
 explore: setup ## 2,000 lives of an order, new ones each time (a failure prints its smallest story)
 	$(BIN)/pytest tests/orders/test_lifecycle.py --hypothesis-profile=explore --timeout=3600 $(ARGS)
 
-chaos: setup ## orders under faults on real processes, then the books: make chaos SEED=7 ORDERS=1000 (again: the same seed)
-	PYTHONPATH=tests/lib $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --orders $(ORDERS)
+chaos: setup ## orders under faults on real processes, then the books: make chaos SEED=7 ORDERS=1000 (again: the same seed; ARGS="--home DIR" keeps data and logs)
+	PYTHONPATH=tests/lib $(BIN)/python -m chaos $(if $(SEED),--seed $(SEED)) --orders $(ORDERS) $(ARGS)
 
 teeth: setup ## each protection of the plumbing switched off in a copy, one at a time: do the tests notice? (5 minutes)
 	PYTHONPATH=tests/lib $(BIN)/python -m teeth $(ARGS)

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import random
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -19,7 +20,9 @@ def main() -> int:
         "--orders", type=int, default=300, help="how many orders, at least (default: %(default)s)"
     )
     parser.add_argument(
-        "--home", type=Path, help="where data and logs go and stay (default: a temporary place)"
+        "--home",
+        type=Path,
+        help="where data and logs go and stay (default: a temporary place, kept when the run fails)",
     )
     arguments = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if arguments.seed is None else arguments.seed
@@ -28,12 +31,19 @@ def main() -> int:
         f"seed {seed}: {len(plan.faults)} faults, {sum(map(len, plan.crashes.values()))} crash points",
         flush=True,
     )
-    with tempfile.TemporaryDirectory(prefix="ordermesh-chaos-") as temporary:
-        home = arguments.home or Path(temporary)
-        home.mkdir(parents=True, exist_ok=True, mode=0o711)
+    home = arguments.home or Path(tempfile.mkdtemp(prefix="ordermesh-chaos-"))
+    home.mkdir(parents=True, exist_ok=True, mode=0o711)
+    good = False
+    try:
         report = asyncio.run(run(plan, home, lambda line: print(line, flush=True)))
         print(show(report))
-    return 1 if report.violations or report.unreached else 0
+        good = not (report.violations or report.unreached)
+    finally:
+        if good and arguments.home is None:
+            shutil.rmtree(home)
+        else:
+            print(f"Data and logs are in {home}", flush=True)
+    return 0 if good else 1
 
 
 sys.exit(main())

@@ -30,7 +30,9 @@ def show(report: Report) -> str:
     if report.violations:
         by_rule = Counter(violation.rule for violation in report.violations)
         lines += [f"  {count:>4}  {rule}" for rule, count in by_rule.most_common()]
-        lines += ["", *map(str, report.violations[:20]), "", "The first one's history:", *report.history]
+        lines += ["", *map(str, report.violations[:20]), ""]
+        # What is broken is not always an order.
+        lines += ["The first one's history:", *report.history] if report.history else []
         lines.append(f"Again: make chaos SEED={report.schedule.seed} ORDERS={report.schedule.orders}")
     return "\n".join(lines)
 
