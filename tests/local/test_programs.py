@@ -8,7 +8,7 @@ import pytest
 from ordermesh.infrastructure import Infrastructure
 from ordermesh.kafka import GivenBroker
 from ordermesh.postgres import SERVICES
-from ordermesh.programs import PROVIDERS, Program, Surroundings, ordermesh, picked
+from ordermesh.programs import PROVIDERS, Program, Surroundings, moved, ordermesh, picked, url
 from ordermesh.settings import Settings
 from ordermesh.state import RunDirectory
 
@@ -40,6 +40,15 @@ def test_everything_listens_on_the_loopback_interface_and_on_a_port_of_its_own(
         str(program.port) for program in programs
     }
     assert len({program.port for program in programs}) == 6
+
+
+def test_a_gateway_that_had_to_give_way_says_where_it_is_and_one_that_was_told_where_does_not() -> None:
+    unasked = Settings.read({})
+    assert moved(unasked, url(8000)) == ""
+    assert moved(unasked, url(23456)).startswith(
+        "Port 8000 is taken by another program: the gateway serves on 23456"
+    )
+    assert moved(Settings.read({"GATEWAY_PORT": "23456"}), url(23456)) == ""
 
 
 def test_each_service_gets_its_own_database_and_no_other(directory: RunDirectory) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -110,6 +111,17 @@ async def test_a_program_that_does_not_start_ends_the_stack_with_its_reason(
     assert code == 1
     assert said in errors
     assert processes() == []
+
+
+async def test_a_port_that_was_asked_for_and_is_taken_is_refused_before_anything_boots(
+    launch: Launch, directory: RunDirectory
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, errors = await end(await launch(LAUNCHER_OF_STUBS, "well", GATEWAY_PORT=str(port)))
+    assert code == 1
+    assert errors.startswith(f"Port {port}, asked for gateway, is taken")
+    assert not (directory.path / "postgres").exists()
 
 
 @pytest.mark.parametrize("victim", ["left", "kafka", "postgres"])

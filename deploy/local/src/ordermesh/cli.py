@@ -98,6 +98,8 @@ async def _announce(stack: Stack, settings: Settings) -> None:
     """Where everything is, and tokens to try it with."""
     gateway, sandbox = stack.urls[programs.GATEWAY], stack.urls[programs.SANDBOX]
     print(programs.picked(settings))
+    if sentence := programs.moved(settings, gateway):
+        print(sentence)
     print(f"\nGraphQL   {gateway}/graphql")
     print(f"Sandbox   {sandbox}/control")
     metrics = (f"{url}/metrics" for name, url in stack.urls.items() if name != programs.SANDBOX)

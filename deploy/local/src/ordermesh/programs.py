@@ -114,6 +114,14 @@ def picked(settings: Settings) -> str:
     )
 
 
+def moved(settings: Settings, gateway: str) -> str:
+    """Why the gateway serves at this URL and not where it is looked for, in a sentence; blank if there is nothing to explain."""
+    wanted = _DEFAULT_PORTS[GATEWAY]
+    if settings.gateway_port is not None or gateway == url(wanted):
+        return ""
+    return f"Port {wanted} is taken by another program: the gateway serves on {gateway.rpartition(':')[2]} (GATEWAY_PORT chooses)."
+
+
 def url(port: int) -> str:
     return f"http://{LOOPBACK}:{port}"
 

@@ -14,7 +14,7 @@ from ordermesh.infrastructure import Infrastructure, create_topics, opened
 from ordermesh.process import Child, Command, Identity, ending, gone, run, start, stop, tail, together, until
 from ordermesh.programs import Program, Surroundings, Waves
 from ordermesh.settings import Settings
-from ordermesh.state import LAUNCHER, RunDirectory, Running
+from ordermesh.state import LAUNCHER, RunDirectory, Running, require_free
 
 Table = Callable[[Surroundings], Waves]
 Say = Callable[[str], None]
@@ -124,6 +124,9 @@ async def serving(
     directory = RunDirectory(settings.ordermesh_home).prepare()
     with directory.launcher():
         await _stop_orphans(directory)
+        if settings.gateway_port is not None:
+            # Known before everything else has booted.
+            require_free(settings.gateway_port, programs.GATEWAY)
         async with opened(settings) as infrastructure:
             for line in infrastructure.picked():
                 say(line)

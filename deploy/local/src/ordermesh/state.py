@@ -100,8 +100,8 @@ class RunDirectory:
         """
         with _locked(self.path / "ports"):
             path = self.path / "ports" / name
-            if asked is not None and not is_free(asked):
-                raise LauncherError(f"Port {asked}, asked for {name}, is taken by another program.")
+            if asked is not None:
+                require_free(asked, name)
             known = {other.name: int(other.read_text()) for other in path.parent.glob("[!.]*")}
             wanted = (asked, default, known.pop(name, None), *random.sample(_CHOICES, 200))
             others = set(known.values()) - {asked}
@@ -168,6 +168,14 @@ class RunDirectory:
                         ) from None
                     await asyncio.sleep(0.05)
             yield
+
+
+def require_free(port: int, name: str) -> None:
+    """Raises LauncherError if the port that the user asked for is taken."""
+    if not is_free(port):
+        raise LauncherError(
+            f"Port {port}, asked for {name}, is taken by another program: ask for another, or for none and a free one is chosen."
+        )
 
 
 def is_free(port: int) -> bool:
