@@ -113,8 +113,9 @@ async def test_operators_verbs_ask_every_service_of_the_running_stack(
         "0 to send\n",
         "",
     )
-    for words in ("dlq list", "orders stuck"):
-        assert await ordermesh(launch, *words.split(), **variables) == (0, "", "")
+    for words, answer in (("dlq list", "0 dead letters"), ("orders stuck", "nothing is stuck")):
+        told = "".join(f"{name}:\n{answer}\n" for name in services)
+        assert await ordermesh(launch, *words.split(), **variables) == (0, told, "")
     code, _, errors = await ordermesh(launch, "dlq", "show", "1", **variables)
     assert (code, errors) == (1, "ordermesh: A letter's id counts within its service: say --service.\n")
     code, _, errors = await ordermesh(launch, "dlq", "show", "1", "--service", "payments", **variables)

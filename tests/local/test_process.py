@@ -68,6 +68,13 @@ async def test_waiting_ends_when_the_process_does(tmp_path: Path) -> None:
     assert child.exit_code == 3
 
 
+async def test_what_a_program_writes_is_for_its_user_alone(tmp_path: Path) -> None:
+    script = f"import os, pathlib; os.chdir({str(tmp_path)!r}); pathlib.Path('file').touch(); os.mkdir('directory')"
+    await run(python(tmp_path, script))
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("file", "directory")]
+    assert modes == [0o600, 0o700]
+
+
 async def test_a_failed_command_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
     with pytest.raises(LauncherError, match=r"(?s)script failed \(exit code 1\).*the reason is this"):
         await run(python(tmp_path, "raise SystemExit('the reason is this')"))

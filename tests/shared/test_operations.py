@@ -120,7 +120,7 @@ async def test_lag_and_replay(db: Database) -> None:
     assert (await spoken(db, "outbox lag")).startswith("3 to send, the first said 20")
     async with db.connection() as conn:
         await conn.execute("DELETE FROM outbox_pending")
-    assert await spoken(db, "outbox replay --days 1") == "3 events of the last 1 days will be sent again\n"
+    assert await spoken(db, "outbox replay --days 1") == "3 events of the last 1 day will be sent again\n"
     assert (await spoken(db, "outbox lag")).startswith("3 to send")
 
 

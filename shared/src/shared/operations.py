@@ -14,6 +14,14 @@ Subparsers = Any
 """argparse's own type of this is private."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
+_STUCK = (
+    "What waits longer than it should, for what, since when. In every service: a dead letter that holds its key back and a job"
+    " that was given up, at once; a job that is tried again and again and an event that is not sent, after 15 minutes. Of"
+    " orders: one whose payment is not prepared and a paid one without a shipment, after 15 minutes; a refund that was asked"
+    " for, after a day; a payment that is being processed, after 7 days. Not what waits for a person or a parcel: for the"
+    " shopper to pay, for staff to pack, for the carrier to deliver."
+)
+
 
 class OperatorError(Exception):
     """What was asked for cannot be done; the message says why in a sentence."""
@@ -41,6 +49,7 @@ def add_verbs(commands: Subparsers) -> list[argparse.ArgumentParser]:
 def add_stuck(commands: Subparsers) -> argparse.ArgumentParser:
     """`stuck`: what waits longer than it should."""
     parser = _add(commands, "stuck", "stuck", "what waits longer than it should, for what, since when")
+    parser.description = _STUCK
     parser.add_argument(
         "--after",
         type=_duration,

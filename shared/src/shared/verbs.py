@@ -43,7 +43,8 @@ def _filter(arguments: argparse.Namespace) -> Filter:
 
 
 async def _tell_letters(db: Database, service: str, arguments: argparse.Namespace) -> bytes:
-    return _lines(map(_line, await letters.find(db, service, _filter(arguments), arguments.limit)))
+    found = await letters.find(db, service, _filter(arguments), arguments.limit)
+    return _lines(map(_line, found) if found else [_count(0, "dead letter")])
 
 
 async def _tell_letter(db: Database, service: str, arguments: argparse.Namespace) -> bytes:
@@ -109,7 +110,9 @@ async def _tell_lag(db: Database, _: str, __: argparse.Namespace) -> bytes:
 
 async def _replay(db: Database, _: str, arguments: argparse.Namespace) -> bytes:
     count = await replay(db, datetime.now(UTC) - timedelta(days=arguments.days))
-    return _lines([f"{count} events of the last {arguments.days} days will be sent again"])
+    return _lines(
+        [f"{_count(count, 'event')} of the last {_count(arguments.days, 'day')} will be sent again"]
+    )
 
 
 async def _tell_stuck(db: Database, service: str, arguments: argparse.Namespace) -> bytes:
@@ -117,7 +120,9 @@ async def _tell_stuck(db: Database, service: str, arguments: argparse.Namespace)
     own = getattr(importlib.import_module(f"{service}.store"), "overdue", None)
     found = [*(await own(db, arguments.after, arguments.limit) if own else [])]
     found += await stuck(db, service, arguments.after or STUCK_AFTER, arguments.limit)
-    return _lines(map(_stuck_line, sorted(found, key=lambda each: each.since)))
+    return _lines(
+        map(_stuck_line, sorted(found, key=lambda each: each.since)) if found else ["nothing is stuck"]
+    )
 
 
 def _stuck_line(found: Stuck) -> str:
@@ -161,6 +166,10 @@ def _details(letter: Letter) -> Iterator[str]:
 
 def _lines(lines: Iterable[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode(errors="replace")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _plain(text: str) -> str:

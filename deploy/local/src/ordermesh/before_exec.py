@@ -32,6 +32,8 @@ def main() -> None:
     orphaned, launcher, user, passes, *program = sys.argv[1:]
     if user != "-":
         _become(user, passes=passes == "1")
+    # What the program writes is for this user alone.
+    os.umask(0o077)
     # After the change of user, which clears it.
     if int(orphaned) and sys.platform == "linux":
         _ask("prctl", _PR_SET_PDEATHSIG, int(orphaned), 0, 0, 0)

@@ -27,6 +27,9 @@ from ordermesh.stories import STORIES
 ORDERS = 20
 AT_ONCE = 4
 QUIET_SECONDS = 60
+_LEGEND = """msgs: emails/SMS/Slack alerts sent.
+Alerts are batched into Slack posts: slack.message below counts the posts.
+"""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,9 @@ async def _run(stack: Stack, console: Console) -> bool:
         told = await _tell_all(shop, console)
         await _quiet(stack, shop)
         orders = [await shop.read(done.order["id"]) for done in told if done.order]
+        orders.sort(key=_number)
         by_id = {order["id"]: order for order in orders}
-        console.print(_orders_table(told, by_id), _timelines_table(orders))
+        console.print(_orders_table(told, by_id), _LEGEND, _timelines_table(orders))
         console.print(await _providers_table(shop))
         agreed = checks(Book(await gather(stack.infrastructure.databases, shop), by_id))
         console.print(_books_table(agreed))
@@ -114,11 +118,11 @@ async def _quiet(stack: Stack, shop: Shop) -> None:
 
 
 def _orders_table(told: Sequence[Told], by_id: dict[str, Reading]) -> Table:
-    """Messages are counted as emails/SMS/Slack posts."""
+    """By order number; what failed, without one, comes first."""
     table = Table(title="Orders", box=SIMPLE_HEAD, pad_edge=False)
     for column in ("order", "story", "status", "payment", "shipment", "msgs"):
         table.add_column(column, no_wrap=column != "shipment")
-    for done in told:
+    for done in sorted(told, key=lambda done: _number(done.order) if done.order else ""):
         order = by_id.get(done.order["id"]) if done.order else None
         if order is None:
             table.add_row("", done.story, "[red]failed")
@@ -134,6 +138,11 @@ def _orders_table(told: Sequence[Told], by_id: dict[str, Reading]) -> Table:
             counts,
         )
     return table
+
+
+def _number(order: Reading) -> str:
+    number: str = order["orderNumber"]
+    return number
 
 
 def _timelines_table(orders: Sequence[Reading]) -> Table:
