@@ -90,6 +90,17 @@ async def test_what_is_no_event_is_refused(house: House, body: bytes) -> None:
     assert await jobs(house) == []
 
 
+async def test_an_event_with_a_null_character_is_refused_for_good(house: House) -> None:
+    named = {"refund_id": str(uuid4()), "order_id": str(uuid4())}
+    for kind, shown in (
+        ("payment_intent.succeeded", {"id": "pi_\x00"}),
+        ("payment_intent.succeeded", {"id": "pi_\x00", "metadata": named}),
+        ("refund.updated", {"id": "re_\x00", "metadata": named}),
+    ):
+        assert await house.signed_webhook(event(kind, **shown)) == 400
+    assert await jobs(house) == []
+
+
 async def test_a_body_larger_than_any_event_is_refused(house: House) -> None:
     assert await house.signed_webhook(event(filler="x" * 1024 * 1024)) == 413
 

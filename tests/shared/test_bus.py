@@ -10,9 +10,11 @@ from uuid import UUID, uuid4
 import asyncpg
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import Consumer, TopicPartition
+from structlog.testing import capture_logs
 
 from ordermesh.infrastructure import Infrastructure
 from shared.bus import Bus
+from shared.bus.listener import Listener
 from shared.contracts.payments import PaymentFeeRecorded
 from shared.contracts.topics import PAYMENT_EVENTS
 from shared.db import Database
@@ -95,6 +97,19 @@ async def test_records_with_headers_that_the_library_cannot_read_are_kept_and_th
     assert [["ce_id", None]] in kept
     assert [["x", "//4="]] in kept
     assert [[{"base64": "/w=="}, None]] in kept
+
+
+async def test_offsets_that_the_library_does_not_keep_are_told(db: Database) -> None:
+    """They are of a partition that was taken away: its new owner hears those records again."""
+    settings = ServiceSettings(database_url=db.url, kafka_url="127.0.0.1:1")
+    listener = Listener(settings, db, Inbox(db, accounts.handlers()), [], "test")
+    listener._consumer = Consumer(listener._config)
+    with capture_logs() as logs:
+        listener._store([TopicPartition("payment-events", 0, 1)])
+    listener._consumer.close()
+    [told] = logs
+    assert told["event"] == "offsets were not kept for the commit"
+    assert "StoreOffsets failed" in told["reason"]
 
 
 async def test_while_the_database_is_away_nothing_is_skipped(

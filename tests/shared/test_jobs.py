@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from structlog.testing import capture_logs
 
@@ -238,6 +239,63 @@ async def test_jobs_that_may_share_a_call_do(db: Database) -> None:
         await until_done(db, 30)
     assert sizes == [20, 10]
     assert set((await balances(db, ids)).values()) == {1}
+
+
+async def test_a_patient_job_waits_for_a_second_one_and_shares_its_claim(db: Database) -> None:
+    """Five tries: a worker's poll, which asks for whatever is due, may fall between the two."""
+    [account] = await open_accounts(db, 1)
+    sizes: list[int] = []
+
+    async def make(batch: Sequence[Job]) -> Sequence[int]:
+        sizes.append(len(batch))
+        return [1] * len(batch)
+
+    async def at_once(_: Job) -> int:
+        return 1
+
+    patient = Jobs()
+    patient.call_many("patient", make, record, ACCOUNTS, many=9, patience=0.3)
+    async with working(db, patient), working(db, paying(at_once)):
+        for done in range(0, 15, 3):
+            await request(db, account, "patient")
+            await request(db, account)
+            await until_done(db, done + 1)  # what is asked for later, without patience, is done meanwhile
+            await request(db, account, "patient")
+            await until_done(db, done + 3)
+            if 2 in sizes:
+                break
+    assert 2 in sizes
+
+
+async def test_a_patient_outcome_waits_for_another_and_shares_its_transaction(db: Database) -> None:
+    ids = await open_accounts(db, 2)
+    for account in ids:
+        await request(db, account)
+    async with db.connection() as conn:
+        token = uuid4()
+        lease = """UPDATE jobs SET lease_token = $1, lease_until = now() + interval '1 hour'
+            RETURNING id, kind, key, payload, attempts, correlation_id, created_at"""
+        first, second = [Job.of(row) for row in await conn.fetch(lease, token)]
+
+    async def make(_: Job) -> int:
+        return 1
+
+    jobs, told = Jobs(), list[frozenset[str]]()
+    jobs.call("patient", make, record, ACCOUNTS, patience=3600)
+    jobs.call("pay", make, record, ACCOUNTS)
+    db.committed.append(lambda committed: told.append(frozenset(committed.keys)))
+    recorder = Recorder(db, "test", 3600)
+    running = asyncio.create_task(recorder.run())
+    try:
+        recorder.record(jobs.calls["patient"], [first], [1], token)
+        for _ in range(50):
+            assert (await states(db)) == {"due": 2}
+        recorder.record(jobs.calls["pay"], [second], [1], token)
+        await until_done(db, 2)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert told == [{str(account) for account in ids}]
 
 
 async def test_a_job_about_nothing_of_ours_or_with_a_key_that_is_none_stops_nobody(db: Database) -> None:

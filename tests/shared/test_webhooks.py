@@ -1,13 +1,15 @@
 """A provider's webhooks: stored once, in lots, each answered after its commit; and what is answered to what is none."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import pytest
 
-from shared.db import Committed, Database
-from shared.webhooks import Arrivals, Event, Request, answer
+from shared.db import Committed, Connection, Database
+from shared.webhooks import BATCH, Arrivals, Event, Request, answer
 
 
 def event(name: str, **payload: Any) -> Event:
@@ -69,6 +71,36 @@ async def test_all_of_a_lot_are_told_that_the_database_is_away() -> None:
         arrivals.store(event("evt_1")), arrivals.store(event("evt_2")), return_exceptions=True
     )
     assert [type(error) for error in told] == [ConnectionError, ConnectionError]
+
+
+class Hanging(Database):
+    """Says that it is away, as often as it is asked, once it is `found_out`."""
+
+    def __init__(self) -> None:
+        super().__init__("postgresql://nobody@127.0.0.1:1/none")
+        self.found_out, self.asked = asyncio.Event(), 0
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        self.asked += 1
+        await self.found_out.wait()
+        async with super().connection() as conn:
+            yield conn
+
+
+async def test_who_comes_while_the_database_hangs_does_not_wait_for_it_once_more() -> None:
+    db = Hanging()
+    arrivals = Arrivals(db)
+    first = asyncio.create_task(arrivals.store(event("evt_0")))
+    while not db.asked:
+        await asyncio.sleep(0)
+    others = [asyncio.create_task(arrivals.store(event(f"evt_{n}"))) for n in range(1, 2 * BATCH)]
+    while len(arrivals._waiting) < len(others):
+        await asyncio.sleep(0)
+    db.found_out.set()
+    told = await asyncio.gather(first, *others, return_exceptions=True)
+    assert {type(error) for error in told} == {ConnectionError}
+    assert db.asked == 1
 
 
 async def asked(method: str, *messages: dict[str, Any]) -> tuple[list[int], list[bytes]]:

@@ -63,6 +63,14 @@ def test_asking_again_never_asks_the_provider_again() -> None:
         assert refused.value.code is Code.INVALID_TRANSITION
 
 
+def test_a_service_that_nobody_offers_leaves_the_shipment_as_it_was_and_another_may_be_asked_for() -> None:
+    decision = labels.not_offered(labels.ask(a_shipment(), "zeppelin").shipment, "No rate")
+    assert decision == Decision(replace(decision.shipment, status=S.PREPARED, failure_reason="No rate"))
+    assert allowed(decision.shipment) == allowed(a_shipment())
+    again = labels.ask(decision.shipment, "ups_ground").shipment
+    assert (again.label, again.asked_service, again.failure_reason) == (L.REQUESTED, "ups_ground", None)
+
+
 def test_a_refused_purchase_fails_the_shipment_until_staff_asks_again() -> None:
     rated = a_shipment(S.PREPARED, L.RATED)
     decision = labels.failed(rated, "Insufficient funds", NOW)
@@ -121,6 +129,7 @@ def test_a_void_shipment_wants_no_label_any_more() -> None:
         void = a_shipment(S.VOIDED, label)
         assert labels.given_up(void).shipment.label is L.NONE
         assert labels.failed(void, "no", NOW) == labels.given_up(void)
+        assert labels.not_offered(void, "no") == labels.given_up(void)
     rated = labels.rated(a_shipment(S.VOIDED, L.REQUESTED), RATE, NOW)
     assert (rated.shipment.label, rated.requests) == (L.NONE, ())
 
@@ -171,6 +180,7 @@ def test_an_outcome_is_never_refused(status: ShipmentStatus, label: LabelStage) 
         labels.rated(shipment, RATE, NOW),
         labels.bought(shipment, LABEL, NOW),
         labels.failed(shipment, "no", NOW),
+        labels.not_offered(shipment, "no"),
         labels.expired(shipment, "r1"),
         labels.given_up(shipment),
         labels.refunded(shipment, "t1", NOW),

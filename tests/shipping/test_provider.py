@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 import sandbox
 from shared.contracts.orders import Address
-from shipping.labels import Label, Rate, Refunded, Refused
+from shipping.labels import Label, NotOffered, Rate, Refunded, Refused
 from shipping.provider import Shippo, Unknown, label_of
 from shipping.settings import Parcel, Settings
 from support.shipments import ADDRESS, Faults, Shop
@@ -42,7 +42,7 @@ async def shippo(box: sandbox.Box) -> AsyncIterator[Shippo]:
 
 async def rate(
     shippo: Shippo, service: str | None = None, grams: int = 850, **destination: Any
-) -> Rate | Refused:
+) -> Rate | Refused | NotOffered:
     return await shippo.rate(
         sender=SENDER,
         destination=ADDRESS.model_copy(update={"name": "Ada"} | destination),
@@ -84,7 +84,7 @@ async def test_a_service_is_asked_by_its_token_or_name(shippo: Shippo, service: 
 
 async def test_a_service_that_nobody_offers_is_refused_with_those_that_are(shippo: Shippo) -> None:
     refused = await rate(shippo, "zeppelin")
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, NotOffered)
     assert "zeppelin" in refused.reason
     assert "usps_priority" in refused.reason
 

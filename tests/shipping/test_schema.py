@@ -10,7 +10,7 @@ import pytest
 from shared.auth import Principal, Role
 from shared.graphql import Context
 from shared.ids import customer_id_of
-from shipping.domain import LabelStage
+from shipping.domain import LabelStage, ShipmentStatus
 from shipping.schema import schema
 from support.reads import reads
 from support.shipments import Shop, placed
@@ -170,14 +170,34 @@ async def test_a_malformed_argument_is_bad_input(shop: Shop, service: str) -> No
     assert code(await shop.dispatch(shipment_id, carrier="UPS", number=service)) == "BAD_INPUT"
 
 
+@pytest.mark.parametrize("number", ["\N{CJK UNIFIED IDEOGRAPH-65E5}", "1Z\xe9", "1" * 65])
+async def test_a_tracking_number_that_no_carrier_has_is_bad_input(shop: Shop, number: str) -> None:
+    order_id = await shop.paid_order()
+    answer = await shop.dispatch((await shop.shipment(order_id)).id, carrier="UPS", number=number)
+    assert code(answer) == "BAD_INPUT"
+    assert await shop.types(order_id) == ["prepared"]
+
+
 async def test_a_failed_purchase_answers_why(shop: Shop) -> None:
+    nowhere = placed(uuid4()).shipping_address.model_copy(update={"zip_code": "00000"})
+    order_id = await shop.paid_order(shipping_address=nowhere)
+    answer = await shop.buy((await shop.shipment(order_id)).id)
+    assert answer["data"]["it"]["status"] == "FAILED"
+    assert "No carrier" in answer["data"]["it"]["failureReason"]
+    assert await shop.types(order_id) == ["prepared", "failed"]
+
+
+async def test_a_service_that_nobody_offers_is_bad_input_and_another_is_bought(shop: Shop) -> None:
     order_id = await shop.paid_order()
     answer = await shop.buy((await shop.shipment(order_id)).id, service="zeppelin")
-    assert answer["data"]["it"]["status"] == "FAILED"
-    assert "zeppelin" in answer["data"]["it"]["failureReason"]
+    assert code(answer) == "BAD_INPUT"
+    [error] = answer["errors"]
+    assert "zeppelin" in error["message"]
+    assert "ups_ground" in error["message"]
+    assert (await shop.shipment(order_id)).status is ShipmentStatus.PREPARED
     again = await shop.buy((await shop.shipment(order_id)).id, service="ups_ground")
     assert again["data"]["it"]["status"] == "LABELLED"
-    assert await shop.types(order_id) == ["prepared", "failed", "labelled"]
+    assert await shop.types(order_id) == ["prepared", "labelled"]
 
 
 async def test_staff_hands_a_labelled_parcel_over_once(shop: Shop) -> None:

@@ -126,6 +126,9 @@ async def test_a_forged_or_malformed_webhook_is_answered_400_and_stores_nothing(
         b'{"event":"track_updated"}',
     ):
         assert await post(shop, malformed, sign(malformed)) == 400
+    for text in ({"tracking_number": "9\x00"}, {"tracking_number": "9\x00", "metadata": ""}):
+        null = a_track(await shop.shipment(order_id), "TRANSIT", **text)
+        assert await post(shop, null, sign(null)) == 400
     assert await stored(shop, order_id) == before
 
 

@@ -9,18 +9,23 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import orjson
+import structlog
 from starlette.types import Receive, Scope, Send
 
 from shared.crash import crash_point
-from shared.db import UNAVAILABLE, Database
+from shared.db import UNAVAILABLE, Database, describe
 from shared.ids import uuid7
 from shared.pace import Pace
+
+log = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES = 1024 * 1024
 """More than any event has."""
 BATCH = 200
-TOO_LARGE, WRONG_METHOD, AWAY = 413, 405, 503
+TAKEN, REFUSED, WRONG_METHOD, TOO_LARGE, AWAY = 200, 400, 405, 413, 503
+"""What a webhook is answered."""
 
 # In the order of their provider ids, so that two replicas wait for one another and never in a circle. `n` keeps what came
 # twice in one lot apart: the first of the two is stored.
@@ -48,7 +53,11 @@ class Request:
 
 
 Hook = Callable[[Request], Awaitable[int]]
-"""Answers the HTTP status. One of db.UNAVAILABLE makes it 503: the provider comes again."""
+"""Answers the HTTP status.
+
+One of db.UNAVAILABLE makes it 503: the provider comes again. asyncpg.DataError makes it 400: no column holds such a value (a
+null character), however often it comes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +106,11 @@ class Arrivals:
                 for each in lot:  # one of them breaks the insert of all
                     await self._store([each])
                 return
-            for _, stored in lot:
+            told = list(lot)
+            if isinstance(error, UNAVAILABLE):
+                # Who came meanwhile does not wait for the same silence once more.
+                told, self._waiting = told + self._waiting, []
+            for _, stored in told:
                 if not stored.done():
                     stored.set_exception(error)
         else:
@@ -147,3 +160,6 @@ async def _status(hook: Hook, scope: Scope, receive: Receive) -> int | None:
         return await hook(Request(body, dict(scope["headers"]), scope["query_string"]))
     except UNAVAILABLE:
         return AWAY
+    except asyncpg.DataError as malformed:
+        log.warning("webhook malformed", reason=describe(malformed))
+        return REFUSED

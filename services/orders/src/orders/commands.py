@@ -173,7 +173,7 @@ async def refund(order_id: str, amount: float | None, reason: str, principal: Pr
 def _minor(amount: float, currency: str) -> int:
     try:
         minor = to_minor(amount, currency)
-    except (ValueError, OverflowError) as invalid:
+    except ValueError as invalid:
         raise Refusal(Code.BAD_INPUT, f"amount: {invalid}") from invalid
     if minor <= 0:
         raise Refusal(Code.BAD_INPUT, "A refund is more than nothing")

@@ -19,6 +19,7 @@ from shared.commands import Command, execute, execute_prepared, uuid_or
 from shared.errors import Code, Refusal
 from shared.graphql import Info
 from shared.ids import uuid7
+from shared.texts import checked
 from shared.tx import Tx
 from shared.visibility import may_see
 
@@ -134,7 +135,7 @@ class Query:
         description="The catalogue in the order of SKU ids, beginning after one of them; open to everybody."
     )
     async def skus(self, info: Info, after: str | None = None, limit: int | None = 50) -> list[SkuNode]:
-        limit = limit or 50
+        limit = 50 if limit is None else limit
         if not 1 <= limit <= MAX_PAGE:
             raise Refusal(Code.BAD_INPUT, f"limit is 1 to {MAX_PAGE}")
         rows = await store.skus_page(info.context.service.db, after=_text("after", after or ""), limit=limit)
@@ -188,7 +189,7 @@ class Mutation:
         principal = info.context.principal
         principal.require_staff()
         order_id = _order_id(id)
-        said = _text("reason", reason or "")
+        said = checked("reason", reason or "", MAX_TEXT, lines=True)
         await _command(
             info,
             "refundOrder",
@@ -258,7 +259,7 @@ async def _settled(
 async def _page(
     info: Info, page: int | None, limit: int | None, status: OrderStatus | None = None
 ) -> PaginatedOrders:
-    page, limit = page or 1, limit or 10
+    page, limit = 1 if page is None else page, 10 if limit is None else limit
     if not (1 <= limit <= MAX_PAGE and page >= 1 and (page - 1) * limit <= MAX_OFFSET):
         raise Refusal(
             Code.BAD_INPUT, f"limit is 1 to {MAX_PAGE}, and a page begins at most {MAX_OFFSET} orders in"
@@ -319,11 +320,12 @@ def _customer(principal: Principal, contact: ContactInput, address: AddressInput
     own = principal.customer_id is not None
     name = contact.name or (principal.name if own else None) or address.name
     if not name or not name.strip():
-        raise Refusal(
-            Code.BAD_INPUT, "A name is needed for the parcel: in contact, in shippingAddress or in the token"
+        places = (
+            "in contact, in shippingAddress or in the token" if own else "in contact or in shippingAddress"
         )
+        raise Refusal(Code.BAD_INPUT, f"A name is needed for the parcel: {places}")
     email = contact.email or (principal.email if own else None)
-    if contact.email and not _EMAIL.fullmatch(contact.email):
+    if contact.email and not _EMAIL.fullmatch(_text("contact.email", contact.email)):
         raise Refusal(Code.BAD_INPUT, "contact.email is no email address")
     if contact.phone and not _PHONE.fullmatch(contact.phone):
         raise Refusal(Code.BAD_INPUT, "contact.phone is a number such as +14155550123")
@@ -349,11 +351,7 @@ def _address(given: AddressInput, name: str) -> dict[str, Any]:
 
 
 def _text(name: str, value: str) -> str:
-    if len(value) > MAX_TEXT:
-        raise Refusal(Code.BAD_INPUT, f"{name} has {MAX_TEXT} characters at most")
-    if "\x00" in value:
-        raise Refusal(Code.BAD_INPUT, f"{name} has a null character")
-    return value
+    return checked(name, value, MAX_TEXT)
 
 
 schema = strawberry.federation.Schema(query=Query, mutation=Mutation, types=[OrderNode])

@@ -19,13 +19,12 @@ from payments.provider import charge_of, intent_of, refund_of
 from payments.store import order_of_intent
 from payments.worker import INTENT_SEEN, NOT_OURS, REFUND_SEEN
 from shared.db import Database
-from shared.webhooks import Arrivals, Event, Request
+from shared.webhooks import REFUSED, TAKEN, Arrivals, Event, Request
 
 log = structlog.get_logger(__name__)
 
 TOLERANCE_SECONDS = 300
 """How old a signature may be; Stripe signs every attempt anew."""
-TAKEN, REFUSED = 200, 400
 
 INTENT_EVENTS = frozenset(
     f"payment_intent.{what}" for what in ("succeeded", "payment_failed", "canceled", "processing")

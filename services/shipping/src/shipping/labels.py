@@ -56,6 +56,13 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class NotOffered:
+    """No carrier sells the service that was asked for; the reason tells those that are sold."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refunded:
     """The provider takes the label back."""
 
@@ -129,6 +136,13 @@ def failed(shipment: Shipment, reason: str, now: datetime) -> Decision:
         currency=None,
     )
     return Decision(without, (shipping.ShipmentFailed(**about(without), reason=reason, failed_at=now),))
+
+
+def not_offered(shipment: Shipment, reason: str) -> Decision:
+    """Nothing happened to the parcel: it stays PREPARED, and its reason says which services staff may ask for."""
+    if shipment.status is ShipmentStatus.VOIDED or shipment.label is not LabelStage.REQUESTED:
+        return given_up(shipment)
+    return Decision(replace(shipment, label=LabelStage.FAILED, failure_reason=reason))
 
 
 def bought(shipment: Shipment, label: Label, now: datetime) -> Decision:

@@ -27,7 +27,7 @@ from shippo.models.errors import SDKError
 
 from shared.contracts.money import exponent
 from shared.contracts.orders import Address
-from shipping.labels import Label, Rate, Refunded, Refused
+from shipping.labels import Label, NotOffered, Rate, Refunded, Refused
 from shipping.settings import Parcel, Settings
 
 API_VERSION = "2018-02-08"
@@ -108,7 +108,7 @@ class Shippo:
         grams: int,
         service: str | None,
         metadata: str,
-    ) -> Rate | Refused:
+    ) -> Rate | Refused | NotOffered:
         """The cheapest rate, of `service` (its name or Shippo's token) if one is asked. Asking costs nothing. Raises Unknown."""
         answer = await self._post(
             "/shipments",
@@ -122,7 +122,7 @@ class Shippo:
         )
         if isinstance(answer, Refused):
             return answer
-        return _choose(answer.get("rates") or [], service) or Refused(_no_rate(answer, service))
+        return _choose(answer.get("rates") or [], service) or _no_rate(answer, service)
 
     async def buy(self, rate_id: str, metadata: str) -> Label | Refused:
         """Every call buys. Raises Unknown, then `find` has to look before this is called again."""
@@ -233,11 +233,11 @@ def _names(rate: Json) -> set[str]:
     return {str(level.get(name) or "").casefold() for name in ("token", "name")}
 
 
-def _no_rate(shipment: Json, service: str | None) -> str:
+def _no_rate(shipment: Json, service: str | None) -> Refused | NotOffered:
     offered = ", ".join(rate["servicelevel"]["token"] for rate in shipment.get("rates") or ())
     if service is not None and offered:
-        return f"No rate of service {service!r}; offered are {offered}"
-    return f"No carrier offers a rate{_said(shipment)}"
+        return NotOffered(f"No rate of service {service!r}; offered are {offered}")
+    return Refused(f"No carrier offers a rate{_said(shipment)}")
 
 
 def _said(answer: Json) -> str:

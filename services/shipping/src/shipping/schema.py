@@ -1,5 +1,6 @@
 """The shipping subgraph: an order's shipments for those who may see the order, and what staff does with them."""
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -14,6 +15,7 @@ from shared.contracts.money import to_major
 from shared.db import Database
 from shared.errors import Code, Refusal
 from shared.graphql import Info
+from shared.texts import checked
 from shared.tx import Tx
 from shipping import domain, labels, store
 from shipping.domain import UNDER_WAY, Decision, LabelStage, ShipmentStatus
@@ -21,6 +23,7 @@ from shipping.store import CONSIGNMENTS, SHIPMENTS
 
 strawberry.enum(ShipmentStatus, description="How far a parcel has come.")
 _MAX_TEXT = 100
+_TRACKING_NUMBER = re.compile(r"[!-~]{1,64}")
 T = TypeVar("T")
 Find = Callable[[Database, Principal, Sequence[UUID]], Awaitable[list[T | None]]]
 
@@ -123,7 +126,10 @@ class Mutation:
             return labels.ask(shipment, wanted)
 
         arguments = {"shipmentId": shipment_id, "service": wanted}
-        return await _change(info, "buyShippingLabel", shipment_id, arguments, decide)
+        found = await _change(info, "buyShippingLabel", shipment_id, arguments, decide)
+        if found.status is ShipmentStatus.PREPARED and found.failure_reason:
+            raise Refusal(Code.BAD_INPUT, found.failure_reason, argument="service")
+        return found
 
     @strawberry.mutation(
         description="The courier has it: by our label, or by the tracking number of a label bought elsewhere. Staff."
@@ -137,6 +143,10 @@ class Mutation:
     ) -> Shipment:
         number, courier = _text("trackingNumber", tracking_number), _text("carrier", carrier)
         number = "".join(number.split()).upper() if number else None
+        if number and not _TRACKING_NUMBER.fullmatch(number):
+            raise Refusal(
+                Code.BAD_INPUT, "trackingNumber has 1 to 64 ASCII characters", argument="trackingNumber"
+            )
 
         def decide(shipment: domain.Shipment, now: datetime) -> Decision:
             return domain.dispatch(shipment, courier, number, now)
@@ -211,9 +221,9 @@ def _text(name: str, value: str | None) -> str | None:
     """An optional argument, trimmed. Raises Refusal BAD_INPUT."""
     if value is None:
         return None
-    text = value.strip()
-    if not text or len(text) > _MAX_TEXT or not text.isprintable():
-        raise Refusal(Code.BAD_INPUT, f"{name} has 1 to {_MAX_TEXT} printable characters", argument=name)
+    text = checked(name, value, _MAX_TEXT).strip()
+    if not text:
+        raise Refusal(Code.BAD_INPUT, f"{name} is empty", argument=name)
     return text
 
 

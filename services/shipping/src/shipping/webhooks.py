@@ -14,14 +14,13 @@ import structlog
 
 from shared.db import Database
 from shared.ids import uuid7
-from shared.webhooks import Arrivals, Event, Request
+from shared.webhooks import REFUSED, TAKEN, Arrivals, Event, Request
 from shipping import events
 from shipping.store import order_of_tracking
 
 log = structlog.get_logger(__name__)
 
 TOLERANCE_SECONDS = 300
-TAKEN, REFUSED = 200, 400
 
 
 class Forged(ValueError):

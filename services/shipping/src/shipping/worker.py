@@ -16,7 +16,7 @@ from shared.jobs import Job, Jobs
 from shared.tx import Tx
 from shipping import domain, events, labels
 from shipping.domain import LabelStage, Shipment, ShipmentStatus, Work
-from shipping.labels import Label, Rate, Refunded, Refused
+from shipping.labels import Label, NotOffered, Rate, Refunded, Refused
 from shipping.provider import Shippo
 from shipping.settings import Settings
 from shipping.store import CONSIGNMENTS, SHIPMENTS, apply, load
@@ -50,7 +50,7 @@ class Calls:
     def __init__(self, provider: Shippo, database: Callable[[], Database], settings: Settings) -> None:
         self._provider, self._database, self._settings = provider, database, settings
 
-    async def rate(self, job: Job) -> Rate | Refused | Unwanted:
+    async def rate(self, job: Job) -> Rate | Refused | NotOffered | Unwanted:
         consignment, shipment = await self._load(job)
         if shipment.label is not LabelStage.REQUESTED or shipment.status is ShipmentStatus.VOIDED:
             return Unwanted()
@@ -109,11 +109,13 @@ class Calls:
         return await load(self._database(), UUID(job.payload["shipment_id"]))
 
 
-async def record_rated(job: Job, outcome: Rate | Refused | Unwanted, tx: Tx) -> None:
+async def record_rated(job: Job, outcome: Rate | Refused | NotOffered | Unwanted, tx: Tx) -> None:
     shipment = _shipment(job, tx)
     match outcome:
         case Rate():
             apply(tx, labels.rated(shipment, outcome, tx.now))
+        case NotOffered(reason):
+            apply(tx, labels.not_offered(shipment, reason))
         case Refused(reason):
             apply(tx, labels.failed(shipment, reason, tx.now))
         case Unwanted():

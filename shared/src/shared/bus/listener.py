@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from operator import methodcaller
 from typing import Any, TypeVar
 
@@ -201,8 +200,10 @@ class Listener:
     def _store(self, done: Sequence[TopicPartition]) -> None:
         """These may be committed. What was taken away meanwhile is refused: its new owner hears it again."""
         if done:
-            with suppress(KafkaException):
+            try:
                 self._working.store_offsets(offsets=list(done))
+            except KafkaException as refused:
+                log.info("offsets were not kept for the commit", reason=str(refused))
 
     def _pause(self, topics: set[str]) -> None:
         """Also what a rebalance has brought meanwhile; a record that slips through is fetched again later."""

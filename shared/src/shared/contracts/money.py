@@ -11,7 +11,8 @@ from pydantic import Field, StringConstraints
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 """ISO 4217 alphabetic code, upper case."""
 
-Minor = Annotated[int, Field(strict=True, ge=0, le=10**12)]
+LARGEST = 10**12
+Minor = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
 """An amount in minor units (cents), never negative."""
 
 _ZERO_DECIMAL = frozenset(
@@ -51,8 +52,10 @@ def to_major(minor: int, currency: str) -> float:
 
 
 def to_minor(major: float, currency: str) -> int:
-    """The graph's Float as minor units. Raises ValueError where it has more decimals than the currency."""
+    """The graph's Float as minor units. Raises ValueError where it has more decimals than the currency, or is beyond any amount."""
     scaled: float = major * 10 ** exponent(currency)
+    if not abs(scaled) <= LARGEST:  # nor is NaN
+        raise ValueError("that is no amount of money")
     minor: int = round(scaled)
     if abs(scaled - minor) > max(1e-6, 1e-12 * abs(scaled)):  # what binary floats cannot hold, and no more
         raise ValueError(f"{major} has more decimals than {currency}")
