@@ -11,6 +11,7 @@ from ordermesh.postgres import SERVICES
 from ordermesh.programs import PROVIDERS, Program, Surroundings, moved, ordermesh, picked, url
 from ordermesh.settings import Settings
 from ordermesh.state import RunDirectory
+from payments.webhooks import CHARGE_EVENTS, INTENT_EVENTS, REFUND_EVENTS
 
 Table = Mapping[str, Program]
 
@@ -102,6 +103,7 @@ def test_sandbox_and_services_share_addresses_and_secrets(directory: RunDirector
     assert payments["STRIPE_API_BASE"] == f"{programs['sandbox'].url}/stripe"
     assert sandbox["STRIPE_WEBHOOK_URL"] == f"{programs['payments'].url}/webhooks/stripe"
     assert sandbox["STRIPE_WEBHOOK_SECRET"] == payments["STRIPE_WEBHOOK_SECRET"]
+    assert set(json.loads(sandbox["STRIPE_WEBHOOK_EVENTS"])) == INTENT_EVENTS | CHARGE_EVENTS | REFUND_EVENTS
     assert sandbox["SHIPPO_WEBHOOK_URL"] == f"{programs['shipping'].url}/webhooks/shippo"
     assert sandbox["SHIPPO_WEBHOOK_SECRET"] == shipping["SHIPPO_WEBHOOK_SECRET"]
     assert programs["notifications"].environment["SMTP_URL"] == f"smtp://127.0.0.1:{sandbox['SMTP_PORT']}"

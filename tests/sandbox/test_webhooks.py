@@ -195,6 +195,24 @@ async def test_shippos_signature_is_the_documented_hmac(
     assert signature == hmac.new(secret, f"{timestamp}.".encode() + delivery.body, "sha256").hexdigest()
 
 
+async def test_an_endpoint_hears_what_it_is_subscribed_to(
+    receiver: Receiver, shop_at: ShopAt, settings: sandbox.Settings
+) -> None:
+    heard = frozenset({"payment_intent.succeeded", "charge.updated"})
+    async with sandbox.running(settings.model_copy(update={"stripe_webhook_events": heard})) as box:
+        await pay(shop_at(box), "o")
+        await box.settled()
+        assert kinds(receiver) == sorted(heard)
+        assert box.webhooks.redeliver("o") == 2
+
+
+async def test_a_subscription_to_what_stripe_does_not_send_is_refused(settings: sandbox.Settings) -> None:
+    odd = settings.model_copy(update={"stripe_webhook_events": frozenset({"charge.fetched"})})
+    with pytest.raises(ValueError, match=r"STRIPE_WEBHOOK_EVENTS: stripe sends no charge\.fetched"):
+        async with sandbox.running(odd):
+            pass
+
+
 def test_a_webhook_url_without_a_secret_is_refused() -> None:
     with pytest.raises(ValueError, match="STRIPE_WEBHOOK_URL needs STRIPE_WEBHOOK_SECRET"):
         sandbox.Settings(stripe_webhook_url="http://127.0.0.1:9/")

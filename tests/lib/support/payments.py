@@ -210,7 +210,7 @@ class House:
 
     async def receive_nothing(self) -> None:
         """From now on Stripe keeps its webhooks to itself; `stored_webhooks` has them."""
-        self.box.webhooks.receivers["stripe"] = Receiver("", SecretStr(""))
+        self.box.webhooks.receivers["stripe"] = Receiver("", SecretStr(""), frozenset())
 
     def stored_webhooks(self) -> list[bytes]:
         rows = self.box.record._db.execute("SELECT body FROM webhooks ORDER BY seq")

@@ -58,8 +58,13 @@ _OURS = {
     *(f"{service.upper()}_DATABASE_URL" for service in SERVICES),
     *("DATABASE_URL", "HOST", "PORT", "SMTP_PORT", "STATE", "STATE_DIR", "SUBGRAPHS", "AUTH_ISSUERS"),
     *("KAFKA_URL", "KAFKA_IDEMPOTENCE", "KAFKA_FETCH_MAX_WAIT_MS", "ISSUER_URL"),
-    *("STRIPE_WEBHOOK_URL", "SHIPPO_WEBHOOK_URL"),
+    *("STRIPE_WEBHOOK_URL", "STRIPE_WEBHOOK_EVENTS", "SHIPPO_WEBHOOK_URL"),
 }
+STRIPE_EVENTS = (
+    *(f"payment_intent.{what}" for what in ("succeeded", "payment_failed", "canceled", "processing")),
+    *("charge.updated", "charge.refunded", "refund.created", "refund.updated", "refund.failed"),
+)
+"""What payments listens to: an endpoint that is subscribed to everything gets twice as many webhooks."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +174,7 @@ def _sandbox(around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:
         "SMTP_PORT": str(ports["smtp"]),
         "STATE": str(around.directory.state_of(SANDBOX) / "state.sqlite"),
         "ISSUER_URL": f"{url(ports[SANDBOX])}/issuer",
+        "STRIPE_WEBHOOK_EVENTS": json.dumps(STRIPE_EVENTS),
     }
     for name in played(around.settings) & {"Stripe", "Shippo"}:
         provider, low = PROVIDERS[name], name.lower()

@@ -1,6 +1,7 @@
 """Control calls: reading the record, playing the parts of shopper, bank and carrier, setting faults. No provider has these."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, SecretStr, ValidationError
@@ -14,7 +15,7 @@ from sandbox.jobs import Jobs
 from sandbox.record import PAGE, Record
 from sandbox.shippo.api import Shippo
 from sandbox.stripe.api import Stripe
-from sandbox.webhooks import Receiver, Webhooks
+from sandbox.webhooks import Webhooks
 
 MAX_COPIES = 10
 
@@ -179,10 +180,11 @@ class Control:
         return Answer.json({"copies": body.n})
 
     async def _receiver(self, body: ReceiverChange, _: Request) -> Answer:
-        secret = body.secret or self._webhooks.receivers[body.provider].secret
+        now = self._webhooks.receivers[body.provider]
+        secret = body.secret or now.secret
         if body.url and not secret.get_secret_value():
             return Answer.json({"error": "a receiver needs a secret"}, 400)
-        self._webhooks.receivers[body.provider] = Receiver(body.url, secret)
+        self._webhooks.receivers[body.provider] = replace(now, url=body.url, secret=secret)
         return Answer.json({"provider": body.provider, "url": body.url})
 
 

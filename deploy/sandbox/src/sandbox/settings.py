@@ -12,7 +12,8 @@ class Settings(BaseSettings):
     """Names in the environment are the upper-case field names.
 
     `port` and `smtp_port` 0 choose free ports. `state` is the path of a SQLite file; empty keeps everything in memory.
-    An empty webhook URL means that the provider sends nothing. `issuer_url` defaults to this server's own /issuer.
+    An empty webhook URL means that the provider sends nothing; `stripe_webhook_events` are those that Stripe's endpoint is subscribed
+    to (its `enabled_events`), a JSON list, empty for all. `issuer_url` defaults to this server's own /issuer.
     """
 
     model_config = SettingsConfigDict(extra="ignore")
@@ -23,6 +24,7 @@ class Settings(BaseSettings):
     state: str = ""
     stripe_webhook_url: str = ""
     stripe_webhook_secret: SecretStr = SecretStr("")
+    stripe_webhook_events: frozenset[str] = frozenset()
     shippo_webhook_url: str = ""
     shippo_webhook_secret: SecretStr = SecretStr("")
     issuer_url: str = ""

@@ -52,10 +52,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """Where a provider's events go; an empty `url`: nowhere."""
+    """Where a provider's events go, and which; an empty `url`: nowhere."""
 
     url: str
     secret: SecretStr
+    events: frozenset[str]
+
+    def hears(self, event: str) -> bool:
+        return bool(self.url) and event in self.events
 
 
 def signature(secret: str, body: bytes, timestamp: int) -> str:
@@ -66,9 +70,15 @@ def signature(secret: str, body: bytes, timestamp: int) -> str:
 
 class Webhooks:
     def __init__(self, settings: Settings, state: State, jobs: Jobs, faults: Injection) -> None:
+        """Raises ValueError for a subscription to what Stripe does not send."""
+        if unknown := settings.stripe_webhook_events.difference(EVENTS["stripe"]):
+            raise ValueError(f"STRIPE_WEBHOOK_EVENTS: stripe sends no {', '.join(sorted(unknown))}")
+        subscribed = settings.stripe_webhook_events or frozenset(EVENTS["stripe"])
         self.receivers = {
-            "stripe": Receiver(settings.stripe_webhook_url, settings.stripe_webhook_secret),
-            "shippo": Receiver(settings.shippo_webhook_url, settings.shippo_webhook_secret),
+            "stripe": Receiver(settings.stripe_webhook_url, settings.stripe_webhook_secret, subscribed),
+            "shippo": Receiver(
+                settings.shippo_webhook_url, settings.shippo_webhook_secret, frozenset(EVENTS["shippo"])
+            ),
         }
         self._state = state
         self._db = state.db
@@ -92,7 +102,7 @@ class Webhooks:
         self._state.set_meta("webhook copies", str(copies))
 
     def send(self, provider: str, event: str, body: bytes, *, order_id: str | None) -> None:
-        """Keep the event for redelivery and send it, if the provider has a receiver. Part of the caller's transaction.
+        """Keep the event for redelivery and send it, if somebody hears it. Part of the caller's transaction.
 
         Raises ValueError for an event that EVENTS lacks.
         """
@@ -102,17 +112,18 @@ class Webhooks:
             "INSERT INTO webhooks (provider, event, order_id, body) VALUES (?, ?, ?, ?)",
             (provider, event, order_id, body),
         ).lastrowid
-        if self.receivers[provider].url:
+        if self.receivers[provider].hears(event):
             fault = self._faults.choose(f"{WEBHOOKS}.{provider}.{event}")
             for _ in range(self.copies):
                 self._send(str(seq), fault, order_id or "")
 
     def redeliver(self, order_id: str | None = None) -> int:
         """Send every stored event of an order (of all orders: None) once more; answers how many."""
-        found: Iterable[tuple[int, str]] = self._db.execute(
-            "SELECT seq, provider FROM webhooks WHERE ?1 IS NULL OR order_id = ?1 ORDER BY seq", (order_id,)
+        found: Iterable[tuple[int, str, str]] = self._db.execute(
+            "SELECT seq, provider, event FROM webhooks WHERE ?1 IS NULL OR order_id = ?1 ORDER BY seq",
+            (order_id,),
         ).fetchall()
-        sendable = [seq for seq, provider in found if self.receivers[provider].url]
+        sendable = [seq for seq, provider, event in found if self.receivers[provider].hears(event)]
         for seq in sendable:
             self._jobs.add("webhooks", str(seq))
         return len(sendable)
