@@ -112,7 +112,10 @@ def _update(mapping: Mapping[Any], loaded: Loaded) -> Iterator[Write]:
 
 
 def _upsert(table: Table, rows: Sequence[Dict[str, Any]]) -> Iterator[Write]:
-    """In key order, so that two batches wait for one another and never in a circle; of equal keys the last row wins."""
+    """In key order, so that two batches wait for one another; of equal keys what the last row says wins.
+
+    Rows that name other columns are a part of their own: a circle between two such parts is a race that is lost and run again.
+    """
     key = next(iter(table.primary_key.columns)).name
     newest: dict[str, dict[str, Any]] = {}
     for row in rows:

@@ -37,8 +37,8 @@ def main(name: str) -> None:
 
 
 def _configured(name: str) -> ServiceSettings:
-    from shared import telemetry  # noqa: PLC0415 - loaded after the signals' handlers are there
-    from shared.settings import from_environment  # noqa: PLC0415 - likewise
+    from shared import telemetry
+    from shared.settings import from_environment
 
     settings: ServiceSettings = from_environment(importlib.import_module(f"{name}.settings").Settings)
     telemetry.configure(name, settings.log_level, settings.log_format)
@@ -46,9 +46,9 @@ def _configured(name: str) -> ServiceSettings:
 
 
 def _operate(name: str, arguments: argparse.Namespace) -> None:
-    import asyncio  # noqa: PLC0415 - the server brings its own, after the signals' handlers are there
+    import asyncio
 
-    from shared.settings import DatabaseSettings, from_environment  # noqa: PLC0415 - likewise
+    from shared.settings import DatabaseSettings, from_environment
 
     settings = from_environment(DatabaseSettings)
     try:
@@ -59,7 +59,7 @@ def _operate(name: str, arguments: argparse.Namespace) -> None:
 
 
 def _migrate(name: str, settings: ServiceSettings) -> None:
-    from shared.migrations import migrate  # noqa: PLC0415 - Alembic is for this command alone
+    from shared.migrations import migrate
 
     try:
         migrate(name, settings.database_url.get_secret_value())
@@ -68,9 +68,9 @@ def _migrate(name: str, settings: ServiceSettings) -> None:
 
 
 def _serve(name: str, settings: ServiceSettings) -> None:
-    from shared import crash  # noqa: PLC0415 - what serves is for this command alone
-    from shared.server import serve  # noqa: PLC0415 - likewise
-    from shared.service import REQUESTS_SECONDS  # noqa: PLC0415 - likewise
+    from shared import crash
+    from shared.server import serve
+    from shared.service import REQUESTS_SECONDS
 
     if settings.ordermesh_crash_at is not None:
         crash.arm(settings.ordermesh_crash_at)

@@ -24,11 +24,11 @@ def main() -> None:
     """Serve with the environment's settings; there is nothing else that it does."""
     argparse.ArgumentParser(prog="python -m gateway", description=__doc__).parse_args()
     stopping.end_when_told()
-    from gateway.app import build  # noqa: PLC0415 - loaded after the signals' handlers are there, as is all below
-    from gateway.settings import Settings  # noqa: PLC0415 - likewise
-    from shared import telemetry  # noqa: PLC0415 - likewise
-    from shared.server import serve  # noqa: PLC0415 - likewise
-    from shared.settings import from_environment  # noqa: PLC0415 - likewise
+    from gateway.app import build
+    from gateway.settings import Settings
+    from shared import telemetry
+    from shared.server import serve
+    from shared.settings import from_environment
 
     settings = from_environment(Settings)
     telemetry.configure("gateway", settings.log_level, settings.log_format)
