@@ -1,9 +1,10 @@
 """What the benches stand on: uvloop, as the services run on it, and a stack of real processes."""
 
+import gc
 import os
 import tempfile
 from asyncio import AbstractEventLoop
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,15 @@ async def stack() -> AsyncIterator[Stack]:
         settings = Settings.read(environment).model_copy(update={"ordermesh_home": Path(home)})
         async with serving(settings, say=lambda _: None) as running:
             yield running
+
+
+@pytest.fixture(autouse=True)
+def _collector() -> Iterator[None]:
+    """As a service has it when it has started."""
+    gc.collect()
+    gc.freeze()
+    thresholds = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 50)
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)

@@ -12,22 +12,21 @@ from ordermesh.programs import GATEWAY, SANDBOX
 from ordermesh.shop import Places, Shop
 from ordermesh.stack import Stack
 from support.load import all_done, deliver, pids_of, place_and_pay, report, report_batches
-from support.processes import cpu_seconds
+from support.processes import CpuClock
 
 WARM_UP, ORDERS = 64, 256
 
 
 @pytest.mark.timeout(600)
 async def test_cost_of_an_order_from_placing_to_the_door(stack: Stack) -> None:
-    pids = pids_of(stack)
     async with Shop(Places(stack.urls[GATEWAY], stack.urls[SANDBOX])) as shop:
         await feed_catalogue(stack.infrastructure.kafka_url, shop)
         await deliver(shop, await place_and_pay(shop, WARM_UP, WARM_UP), WARM_UP)
-        before, start = {name: cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
+        clock, start = CpuClock(pids_of(stack)), time.monotonic()
         await deliver(shop, await place_and_pay(shop, ORDERS, ORDERS), WARM_UP + ORDERS)
         wall = time.monotonic() - start
         await all_done(stack.infrastructure.databases)
-        used = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
+        used = clock.used()
     ours = report(used, ORDERS, wall)
     await report_batches(stack.infrastructure.databases)
     assert (

@@ -5,7 +5,6 @@ Strawberry's own ASGI app. Three measures: execution alone; the endpoint, its or
 from PostgreSQL and made into the graph's objects, which costs both sides the same. Rounds alternate.
 """
 
-import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
@@ -64,13 +63,7 @@ async def service(fresh_databases: Any) -> AsyncIterator[Any]:
     rows = [an_order(created_at=NOW + timedelta(seconds=n)) for n in range(50)]
     async with db.connection() as conn:
         await conn.execute(insert_sql(orders, ORDERS.columns), recordset(rows))
-    gc.collect()
-    gc.freeze()
-    thresholds = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 50)  # as a service does when it has started
     yield SimpleNamespace(db=db)
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
     await db.close()
 
 

@@ -5,17 +5,15 @@ one of this process' CPU time, the broker's library and its threads included; Po
 """
 
 import asyncio
-import gc
 import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID, uuid4
 
-import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from ordermesh.infrastructure import Infrastructure
@@ -47,18 +45,6 @@ WARM_UP, SAMPLES, PACE_SECONDS = 50, 300, 0.02
 
 RELAY_AT_LEAST = 1 / 3  # of what raw aiokafka sends per core-second in the same run
 CONSUMER_AT_LEAST, CONSUMER_GOAL = 2_000, 3_000
-
-
-@pytest.fixture(autouse=True)
-def _collector() -> Iterator[None]:
-    """As a service has it when it has started."""
-    gc.collect()
-    gc.freeze()
-    thresholds = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 50)
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
 
 
 async def test_relay_and_consumer_per_core_second_against_raw_aiokafka(

@@ -1,6 +1,7 @@
 """What a placed and paid order costs: CPU milliseconds over all processes, PostgreSQL and the broker included; idle memory.
 
-Run it with `make bench`. CPU time is read from /proc, so a busy machine moves it little; wall time is printed, never judged.
+Run it with `make bench`. CPU time is read from /proc; where the host shares its cores it moves by a half from hour to hour, the ratio to the
+sandbox's share by less. Wall time is printed, never judged.
 An order is placed with the document that a storefront sends (`ordermesh.shop.CHECKOUT`); what its page costs, read once with
 everything the four services know of it, is a line of its own. The sandbox that plays the providers, and this process (the load), are listed apart.
 """
@@ -25,7 +26,7 @@ from support.load import (
     report_batches,
     report_pages,
 )
-from support.processes import cpu_seconds, pss_kib
+from support.processes import CpuClock, pss_kib
 
 WARM_UP, ORDERS = 60, 300
 
@@ -38,14 +39,14 @@ async def test_cost_of_a_placed_and_paid_order(stack: Stack) -> None:
         await asyncio.sleep(5)  # idle: nothing depends on how long
         memory = {name: pss_kib(pid) / 1024 for name, pid in pids.items()}
         await place_and_pay(shop, WARM_UP, WARM_UP)
-        before, start = {name: cpu_seconds(pid) for name, pid in pids.items()}, time.monotonic()
+        clock, start = CpuClock(pids), time.monotonic()
         ids = await place_and_pay(shop, ORDERS, WARM_UP + ORDERS)
         wall = time.monotonic() - start
         await all_done(stack.infrastructure.databases)
-        used = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
-        before = {name: cpu_seconds(pid) for name, pid in pids.items()}
+        used = clock.used()
+        clock = CpuClock(pids)
         await read_pages(shop, ids)
-        pages = {name: cpu_seconds(pid) - before[name] for name, pid in pids.items()}
+        pages = clock.used()
     ours = report(used, ORDERS, wall, memory)
     services = sum(size for name, size in memory.items() if name not in {*OUTSIDE, *INFRASTRUCTURE})
     print(f"five services      {services:8.0f} MiB idle")

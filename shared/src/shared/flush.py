@@ -34,9 +34,10 @@ SELECT j.id, j.kind, j.key, j.dedupe, j.payload, j.due_at, j.due_at, j.correlati
 FROM ROWS FROM (json_to_recordset($1::json) AS
     (id uuid, kind text, key text, dedupe text, payload jsonb, due_at timestamptz, correlation_id text))
     WITH ORDINALITY AS j(id, kind, key, dedupe, payload, due_at, correlation_id, n)
-ORDER BY j.n
+ORDER BY j.dedupe, j.n
 ON CONFLICT (dedupe) DO NOTHING
 """
+"""By `dedupe`, so that two who ask for the same wait for one another and never in a circle; their turn goes by due time and id."""
 
 
 class ConcurrentUpdate(RuntimeError):

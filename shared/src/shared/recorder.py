@@ -112,10 +112,13 @@ class Recorder:
             log.warning("a lease is left to run out", kind=jobs[0].kind, reason=describe(away))
 
     async def _write_all(self) -> None:
-        for _ in range(-(-len(self._waiting) // BATCH)):
-            batch = self._waiting[:BATCH]
+        """All that waits now: what comes meanwhile has a patience of its own."""
+        left = len(self._waiting)
+        while left > 0:
+            batch = self._waiting[: min(left, BATCH)]
             await self._write(batch)
             del self._waiting[: len(batch)]
+            left -= len(batch)
         if not self._waiting:
             self._nothing_waits.set()
 

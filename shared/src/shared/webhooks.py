@@ -5,19 +5,19 @@ What arrives while an insert is under way shares the next one: a burst costs a c
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 import asyncpg
-import orjson
 import structlog
 from starlette.types import Receive, Scope, Send
 
 from shared.crash import crash_point
 from shared.db import UNAVAILABLE, Database, describe
-from shared.ids import uuid7
+from shared.flush import flush
 from shared.pace import Pace
+from shared.tx import Cause, Tx
 
 log = structlog.get_logger(__name__)
 
@@ -26,17 +26,6 @@ MAX_BODY_BYTES = 1024 * 1024
 BATCH = 200
 TAKEN, REFUSED, WRONG_METHOD, TOO_LARGE, AWAY = 200, 400, 405, 413, 503
 """What a webhook is answered."""
-
-# In the order of their provider ids, so that two replicas wait for one another and never in a circle. `n` keeps what came
-# twice in one lot apart: the first of the two is stored.
-_STORE = """
-INSERT INTO jobs (id, kind, key, dedupe, payload, due_at, first_due_at, correlation_id)
-SELECT e.id, e.kind, e.key, e.dedupe, e.payload::jsonb, now(), now(), e.correlation_id
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-    WITH ORDINALITY AS e(id, kind, key, dedupe, payload, correlation_id, n)
-ORDER BY e.dedupe, e.n
-ON CONFLICT (dedupe) DO NOTHING RETURNING id
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +56,8 @@ class Event:
     kind: str
     key: str
     dedupe: str
-    payload: Mapping[str, Any]
+    payload: dict[str, Any]
     correlation_id: str
-    id: UUID = field(default_factory=uuid7)
 
 
 class Arrivals:
@@ -77,16 +65,16 @@ class Arrivals:
 
     def __init__(self, db: Database) -> None:
         self._db, self._pace = db, Pace()
-        self._waiting: list[tuple[Event, asyncio.Future[bool]]] = []
+        self._waiting: list[tuple[Event, asyncio.Future[None]]] = []
         self._storing: asyncio.Task[None] | None = None
 
-    async def store(self, event: Event) -> bool:
-        """Returns when the event is committed; False: it was stored before. Raises what PostgreSQL raises."""
-        stored: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+    async def store(self, event: Event) -> None:
+        """Returns when the event is committed, now or before. Raises what PostgreSQL raises."""
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, stored))
         if self._storing is None:
             self._storing = asyncio.create_task(self._run(), name="arrivals")
-        return await stored
+        await stored
 
     async def _run(self) -> None:
         try:
@@ -98,9 +86,9 @@ class Arrivals:
         finally:
             self._storing = None
 
-    async def _store(self, lot: Sequence[tuple[Event, "asyncio.Future[bool]"]]) -> None:
+    async def _store(self, lot: Sequence[tuple[Event, "asyncio.Future[None]"]]) -> None:
         try:
-            fresh = await self._insert([event for event, _ in lot])
+            await self._insert([event for event, _ in lot])
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told to those who wait
             if len(lot) > 1 and not isinstance(error, UNAVAILABLE):
                 for each in lot:  # one of them breaks the insert of all
@@ -114,24 +102,19 @@ class Arrivals:
                 if not stored.done():
                     stored.set_exception(error)
         else:
-            for event, stored in lot:
+            for _, stored in lot:
                 if not stored.done():
-                    stored.set_result(event.id in fresh)
+                    stored.set_result(None)
 
-    async def _insert(self, events: Sequence[Event]) -> set[UUID]:
+    async def _insert(self, events: Sequence[Event]) -> None:
+        tx = Tx("webhooks", datetime.now(UTC), Cause("", ""))
+        for event in events:
+            tx.begin_message(Cause(event.correlation_id, event.correlation_id))
+            tx.request(event.kind, event.key, event.payload, dedupe=event.dedupe)
         async with self._db.connection() as conn:
-            rows = await conn.fetch(
-                _STORE,
-                [event.id for event in events],
-                [event.kind for event in events],
-                [event.key for event in events],
-                [event.dedupe for event in events],
-                [orjson.dumps(event.payload).decode() for event in events],
-                [event.correlation_id for event in events],
-            )
+            await flush(conn, tx)
         crash_point("webhook_stored")
-        self._db.announce([event.key for event in events], due=[event.kind for event in events])
-        return {row["id"] for row in rows}
+        self._db.announce([event.key for event in events], due=tx.due)
 
 
 async def answer(hook: Hook, scope: Scope, receive: Receive, send: Send) -> None:

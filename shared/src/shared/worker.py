@@ -109,12 +109,10 @@ class Worker:
 
     async def _rest(self) -> None:
         """Until a commit brings work or a call ends; else the next round asks the table."""
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(POLL_SECONDS):
                 await self._wake.wait()
                 await self._pace.rest()
-        except TimeoutError:
-            self._look_at = 0.0
 
     async def _look(self) -> set[str]:
         """The kinds of which a job is due. Asks the table."""

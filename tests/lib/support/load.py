@@ -15,7 +15,7 @@ from ordermesh.stories import MUG
 
 AT_ONCE = 64
 """So many give the batches of about 8 that the budget counts on (research/costs.md, section 9)."""
-OUTSIDE = (SANDBOX, "load")
+OUTSIDE = (SANDBOX, "here")
 INFRASTRUCTURE = ("postgres", "kafka", "apache-kafka")
 SETTLED_SECONDS = 120
 
@@ -31,9 +31,9 @@ _WORTH_NAMING = 0.05
 
 
 def pids_of(stack: Stack) -> dict[str, int]:
-    """Every process of the stack by name; this one, which makes the load, is `load`."""
+    """Every process of the stack by name; the load is made by this one, which `CpuClock` calls `here`."""
     running = {name: part.identity.pid for name, part in stack.directory.all_running().items()}
-    return {name: pid for name, pid in running.items() if name != "launcher"} | {"load": os.getpid()}
+    return {name: pid for name, pid in running.items() if name != "launcher"}
 
 
 async def place_and_pay(shop: Shop, count: int, total: int) -> list[str]:
@@ -72,7 +72,10 @@ def report(
     per_order = {name: seconds * 1000 / orders for name, seconds in used.items()}
     print(f"\n{'process':<18} {'CPU ms/order':>12}" + ("   idle MiB" if memory else ""))
     for name in sorted(per_order, key=lambda name: (name in OUTSIDE, -per_order[name])):
-        print(f"{name:<18} {per_order[name]:12.2f}" + (f" {memory[name]:10.0f}" if memory else ""))
+        print(
+            f"{name:<18} {per_order[name]:12.2f}"
+            + (f" {memory[name]:10.0f}" if memory and name in memory else "")
+        )
     ours = sum(cost for name, cost in per_order.items() if name not in OUTSIDE)
     print(f"{'all but outside':<18} {ours:12.2f}   {ours / per_order[SANDBOX]:.2f} times the sandbox's share")
     print(
