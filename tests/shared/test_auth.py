@@ -216,7 +216,7 @@ async def test_callers_at_the_same_time_share_one_fetch() -> None:
 async def test_old_keys_serve_while_the_issuer_hangs_but_not_for_ever() -> None:
     async with asking({"keys": [GOOD]}) as (issuer, authenticator):
         await authenticator.authenticate(issuer.token("first"))
-        keys = authenticator._keys[issuer.url]
+        keys = authenticator._verifier._keys[issuer.url]
         issuer.answering.clear()
         keys._fetched_at = keys._tried_at = time.monotonic() - 600
         for n in range(20):
@@ -232,7 +232,7 @@ async def test_an_unknown_key_asks_again_only_after_a_while_also_when_the_issuer
     async with asking({"keys": [GOOD]}) as (issuer, authenticator):
         await authenticator.authenticate(issuer.token("first"))
         issuer.document = ["broken"]
-        keys = authenticator._keys[issuer.url]
+        keys = authenticator._verifier._keys[issuer.url]
         keys._fetched_at = keys._tried_at = time.monotonic() - 60
         for n in range(5):
             assert await refused(authenticator, issuer.token(f"{n}", kid="unknown"))

@@ -35,14 +35,26 @@ _REMEMBERED_TOKENS = 10_000
 
 class Role(StrEnum):
     ANONYMOUS = "anonymous"
+    GUEST = "guest"  # a shopper without an account, by the token of one order
     SHOPPER = "shopper"
     STAFF = "staff"
     PARTNER = "partner"
 
 
+class Scope(StrEnum):
+    """What a member of staff may change; all staff may read."""
+
+    SUPPORT = "support"  # cancels, edits, holds, notes; refunds up to a limit
+    FULFILMENT = "fulfilment"  # labels, tracking, handing over, delivery
+    FINANCE = "finance"  # refunds without a limit, payments taken offline, discounts
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling. `id` names it in idempotency keys; `customer_id` is set for a shopper, `partner_id` for a partner."""
+    """Who is calling. `id` names it in idempotency keys.
+
+    `customer_id` is set for a shopper, `partner_id` for a partner, `order_id` for a guest, `scopes` for staff.
+    """
 
     role: Role
     id: str
@@ -50,7 +62,8 @@ class Principal:
     subject: str = ""
     customer_id: UUID | None = None
     partner_id: str | None = None
-    scopes: frozenset[str] = frozenset()
+    order_id: UUID | None = None
+    scopes: frozenset[Scope] = frozenset()
     email: str | None = None
     name: str | None = None
 
@@ -63,11 +76,13 @@ class Principal:
         if self.role is Role.ANONYMOUS:
             raise Refusal(Code.UNAUTHENTICATED, "Authentication required")
 
-    def require_staff(self) -> None:
-        """Raises Refusal UNAUTHENTICATED or FORBIDDEN."""
+    def require_staff(self, *scopes: Scope) -> None:
+        """Staff, with one of `scopes` if any are named. Raises Refusal UNAUTHENTICATED or FORBIDDEN."""
         self.require_signed_in()
         if not self.is_staff:
             raise Refusal(Code.FORBIDDEN, "This is for the shop's staff")
+        if scopes and self.scopes.isdisjoint(scopes):
+            raise Refusal(Code.FORBIDDEN, f"This takes the scope {' or '.join(scopes)}", scopes=list(scopes))
 
 
 ANONYMOUS = Principal(Role.ANONYMOUS, "anonymous")
@@ -144,38 +159,21 @@ def _usable(document: Any) -> dict[str, jwt.PyJWK]:
     return usable
 
 
-class Authenticator:
-    """Turns an Authorization header into a Principal."""
+class Verifier:
+    """Believes what the configured issuers have signed."""
 
     def __init__(self, issuers: tuple[Issuer, ...]) -> None:
         self._client = ClientBuilder().timeout(timedelta(seconds=5)).follow_redirects(enable=False).build()
         self._issuers = {issuer.issuer: issuer for issuer in issuers}
         self._keys = {issuer.issuer: Keys(issuer, self._client) for issuer in issuers}
-        self._verified: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
 
     async def close(self) -> None:
         for keys in self._keys.values():
             await keys.close()
         await self._client.close()
 
-    async def authenticate(self, authorization: str | None) -> Principal:
-        """No header is an anonymous caller; a header that does not verify raises Refusal UNAUTHENTICATED."""
-        if not authorization:
-            return ANONYMOUS
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Refusal(Code.UNAUTHENTICATED, "The Authorization header is not a bearer token")
-        remembered = self._verified.get(token)
-        if remembered is not None and remembered[0] > time.time():
-            return remembered[1]
-        claims, issuer = await self._verify(token)
-        principal = _principal(claims, issuer)
-        self._verified[token] = (claims["exp"], principal)
-        if len(self._verified) > _REMEMBERED_TOKENS:
-            self._verified.popitem(last=False)
-        return principal
-
-    async def _verify(self, token: str) -> tuple[dict[str, Any], Issuer]:
+    async def verify(self, token: str) -> tuple[dict[str, Any], Issuer]:
+        """The token's claims, and whose they are. Raises Refusal UNAUTHENTICATED."""
         try:
             header = jwt.get_unverified_header(token)
             unverified = jwt.decode(token, options={"verify_signature": False})
@@ -197,20 +195,48 @@ class Authenticator:
         return claims, issuer
 
 
+class Authenticator:
+    """Turns an Authorization header into a Principal."""
+
+    def __init__(self, issuers: tuple[Issuer, ...]) -> None:
+        self._verifier = Verifier(issuers)
+        self._verified: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
+
+    async def close(self) -> None:
+        await self._verifier.close()
+
+    async def authenticate(self, authorization: str | None) -> Principal:
+        """No header is an anonymous caller; a header that does not verify raises Refusal UNAUTHENTICATED."""
+        if not authorization:
+            return ANONYMOUS
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Refusal(Code.UNAUTHENTICATED, "The Authorization header is not a bearer token")
+        remembered = self._verified.get(token)
+        if remembered is not None and remembered[0] > time.time():
+            return remembered[1]
+        claims, issuer = await self._verifier.verify(token)
+        principal = _principal(claims, issuer)
+        self._verified[token] = (claims["exp"], principal)
+        if len(self._verified) > _REMEMBERED_TOKENS:
+            self._verified.popitem(last=False)
+        return principal
+
+
 def _text(claim: object) -> str | None:
     return claim if isinstance(claim, str) else None
 
 
 def _principal(claims: dict[str, Any], issuer: Issuer) -> Principal:
-    """Raises Refusal UNAUTHENTICATED for a role that we do not know."""
+    """Raises Refusal UNAUTHENTICATED for a role that we do not know, or that is not this issuer's to give."""
     try:
         role = Role(claims.get(issuer.role_claim, Role.SHOPPER))
-    except ValueError:
+        order_id = UUID(claims["order_id"]) if role is Role.GUEST else None
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise Refusal(Code.UNAUTHENTICATED, "The token's role is unknown") from None
+    if role not in issuer.roles:
+        raise Refusal(Code.UNAUTHENTICATED, "The token's role is not its issuer's to give")
     subject = str(claims["sub"])
-    scope = claims.get("scope")
-    if not isinstance(scope, str | list):  # null, in some issuers' tokens
-        scope = ""
     return Principal(
         role=role,
         id=f"{issuer.issuer}|{subject}",
@@ -218,7 +244,15 @@ def _principal(claims: dict[str, Any], issuer: Issuer) -> Principal:
         subject=subject,
         customer_id=customer_id_of(issuer.issuer, subject) if role is Role.SHOPPER else None,
         partner_id=subject if role is Role.PARTNER else None,
-        scopes=frozenset(scope.split() if isinstance(scope, str) else map(str, scope)),
+        order_id=order_id,
+        scopes=_scopes(claims.get(issuer.scope_claim), issuer) if role is Role.STAFF else frozenset(),
         email=_text(claims.get("email")),
         name=_text(claims.get("name")),
     )
+
+
+def _scopes(claim: object, issuer: Issuer) -> frozenset[Scope]:
+    """Scopes that are none of ours (openid) say nothing. Where none of ours is named, `scopes_required` decides between none and all."""
+    named = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else ()
+    scopes = frozenset(scope for scope in Scope if scope in named)
+    return scopes or (frozenset() if issuer.scopes_required else frozenset(Scope))

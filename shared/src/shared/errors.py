@@ -13,10 +13,17 @@ class Code(StrEnum):
     SHIPMENT_NOT_FOUND = "SHIPMENT_NOT_FOUND"  # likewise
     SKU_NOT_FOUND = "SKU_NOT_FOUND"  # the catalogue does not list it
     SKU_UNAVAILABLE = "SKU_UNAVAILABLE"  # the catalogue lists it as not for sale now
+    INVALID_DISCOUNT = (
+        "INVALID_DISCOUNT"  # the code is unknown, not valid now, used up, or the order is too small for it
+    )
+    INVALID_QUOTE = "INVALID_QUOTE"  # the shipping quote is not ours, has expired, or is for another order
     INVALID_TRANSITION = "INVALID_TRANSITION"  # the status table refuses; `allowed` names what it allows
     NOT_CANCELLABLE = "NOT_CANCELLABLE"  # something was shipped already, or the order has ended
     NOT_REFUNDABLE = "NOT_REFUNDABLE"  # nothing was captured, or all of it went back
     REFUND_EXCEEDS_CAPTURED = "REFUND_EXCEEDS_CAPTURED"  # `refundable` says how much is left
+    ON_HOLD = "ON_HOLD"  # the order must not go out yet; `reason` says why
+    ORDER_CHANGED = "ORDER_CHANGED"  # it is no longer what the preview was made of: preview again
+    RATE_LIMITED = "RATE_LIMITED"  # too many calls: again after `retryAfter` seconds
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"  # the key was used with other arguments
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"  # it is starting, or its database is away: repeat, a mutation under its Idempotency-Key
     INTERNAL = "INTERNAL"  # our fault; the log has it under the request's id

@@ -50,7 +50,7 @@ _ANSWERED_ALWAYS = ("/health/live", "/health/ready", "/metrics")
 
 
 class Service:
-    """One service: give it what it hears (`handlers`), does (`jobs`) and answers (`schema`, `webhooks` by their path)."""
+    """One service: give it what it hears (`handlers`), does (`jobs`) and answers (`schema`, `webhooks` by their path, `routes`)."""
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class Service:
         jobs: Jobs | None = None,
         schema: strawberry.Schema | None = None,
         webhooks: Mapping[str, Hook] | None = None,
+        routes: Sequence[Route] = (),
         closing: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self.name, self.settings = name, settings
@@ -82,7 +83,7 @@ class Service:
         self.start_failure: str | None = None
         self._graph = GraphQLEndpoint(schema, self.authenticator, self) if schema else None
         probes = {"/health/live": self._liveness, "/health/ready": self._readiness, "/metrics": self._metrics}
-        self._rest = Starlette(routes=[Route(path, probe) for path, probe in probes.items()])
+        self._rest = Starlette(routes=[*(Route(path, probe) for path, probe in probes.items()), *routes])
         self.inbox = Inbox(self.db, handlers)
         if handlers.by_fact:
             self.bus.listen(self.db, self.inbox, name)

@@ -10,7 +10,11 @@ from shared.contracts.topics import TOPICS
 
 
 class Issuer(BaseModel):
-    """Whose tokens we believe: `jwks_url` has the keys, `audience` must be among the token's audiences."""
+    """Whose tokens we believe: `jwks_url` has the keys, `audience` must be among the token's audiences.
+
+    `roles` are those that it may give (only orders' own issuer gives `guest`). Staff whose token names no scope of ours have all of
+    them, unless `scopes_required`.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -18,6 +22,9 @@ class Issuer(BaseModel):
     jwks_url: str
     audience: str = "ordermesh"
     role_claim: str = "role"
+    scope_claim: str = "scope"
+    scopes_required: bool = False
+    roles: frozenset[str] = frozenset({"anonymous", "shopper", "staff", "partner"})
 
 
 class HttpSettings(BaseSettings):

@@ -23,7 +23,7 @@ class Reading:
 
 
 def visible(role: Role, table: Table, caller: object = None) -> ColumnElement[bool]:
-    """Staff see everything, a shopper and a partner what is theirs (`customer_id`, `partner_id`), anybody else nothing."""
+    """Staff see everything, a shopper and a partner what is theirs (`customer_id`, `partner_id`), a guest its one order, others nothing."""
     match role:
         case Role.STAFF:
             return true()
@@ -31,6 +31,9 @@ def visible(role: Role, table: Table, caller: object = None) -> ColumnElement[bo
             return table.c.customer_id == bindparam("caller", caller, type_=Uuid)
         case Role.PARTNER:
             return table.c.partner_id == bindparam("caller", caller, type_=Text)
+        case Role.GUEST:
+            order_id: ColumnElement[UUID] = table.c.get("order_id", table.c.id)
+            return order_id == bindparam("caller", caller, type_=Uuid)
         case _:
             return false()
 
@@ -42,11 +45,14 @@ def visible_to(principal: Principal, table: Table) -> ColumnElement[bool]:
 
 def _caller(principal: Principal) -> UUID | str | None:
     """None equals nothing."""
-    return principal.customer_id if principal.role is Role.SHOPPER else principal.partner_id
+    return principal.customer_id or principal.partner_id or principal.order_id
 
 
 class Owned(Protocol):
-    """What is about an order says whose it is."""
+    """An order says whose it is."""
+
+    @property
+    def id(self) -> UUID: ...
 
     @property
     def customer_id(self) -> UUID: ...
@@ -55,10 +61,16 @@ class Owned(Protocol):
     def partner_id(self) -> str | None: ...
 
 
-def may_see(principal: Principal, owned: Owned) -> bool:
-    """The same for what is loaded already."""
-    if principal.role is Role.SHOPPER:
-        return principal.customer_id is not None and owned.customer_id == principal.customer_id
-    if principal.role is Role.PARTNER:
-        return principal.partner_id is not None and owned.partner_id == principal.partner_id
-    return principal.role is Role.STAFF
+def may_see(principal: Principal, order: Owned) -> bool:
+    """The same for an order that is loaded already."""
+    match principal.role:
+        case Role.STAFF:
+            return True
+        case Role.SHOPPER:
+            return order.customer_id == principal.customer_id
+        case Role.PARTNER:
+            return order.partner_id is not None and order.partner_id == principal.partner_id
+        case Role.GUEST:
+            return order.id == principal.order_id
+        case _:
+            return False

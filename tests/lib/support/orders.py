@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from orders.domain import Act, Line, Order, OrderType, PaymentStatus
 from orders.status import OrderStatus
-from shared.auth import Principal, Role
+from shared.auth import Principal, Role, Scope
 from shared.ids import customer_id_of
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
@@ -28,7 +28,7 @@ SHOPPER = Principal(
     Role.SHOPPER, "test|ann", "test", "ann", CUSTOMER, name="Ann Lee", email="ann@example.com"
 )
 OTHER = Principal(Role.SHOPPER, "test|bob", "test", "bob", customer_id_of("test", "bob"), name="Bob")
-STAFF = Principal(Role.STAFF, "test|eve", "test", "eve")
+STAFF = Principal(Role.STAFF, "test|eve", "test", "eve", scopes=frozenset(Scope))
 
 
 _number = count(1)

@@ -1,5 +1,6 @@
 """What the shop's catalogue says: only its own principal may write to `catalog-skus`."""
 
+from datetime import datetime
 from typing import Annotated, ClassVar
 
 from pydantic import StringConstraints
@@ -11,7 +12,10 @@ SkuId = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"
 
 
 class SkuListed(Fact):
-    """A SKU's whole present state: the newest one wins. Prices in minor units, weight in grams."""
+    """A SKU's whole present state: the newest one wins. Prices in minor units, weight in grams.
+
+    Ordered before `available_from` (UTC), it is a pre-order: paid at once, sent from then on.
+    """
 
     type: ClassVar[str] = "sku.listed"
     key_field: ClassVar[str] = "sku_id"
@@ -24,3 +28,4 @@ class SkuListed(Fact):
     currency: Currency
     weight_grams: Minor
     available: bool = True
+    available_from: datetime | None = None

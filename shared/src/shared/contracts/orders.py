@@ -1,6 +1,7 @@
 """What orders says on `order-events`. Amounts in minor units of `currency`, times in UTC.
 
-Contact data (names, email, phone, addresses) travels once, in `order.placed`; no other fact carries it.
+Contact data (names, email, phone, addresses) travels once, in `order.placed`; no other fact carries it, but for an address
+that was changed before fulfilment: `order.address_changed` is all that tells the parcel.
 """
 
 from datetime import datetime
@@ -66,6 +67,8 @@ class OrderFact(Fact):
 
 
 class OrderPlaced(OrderFact):
+    """`shipping_rate_id` is the carrier's offer that the shopper chose (a signed quote), `shipping_service` its name."""
+
     type: ClassVar[str] = "order.placed"
 
     placed_at: datetime
@@ -74,6 +77,8 @@ class OrderPlaced(OrderFact):
     payment_method: str
     contact: Contact
     shipping_address: Address
+    shipping_rate_id: str | None = None
+    shipping_service: str | None = None
 
 
 class OrderPaid(OrderFact):
@@ -152,3 +157,54 @@ class OrderCancelled(OrderFact):
 
     cancelled_at: datetime
     reason: str
+
+
+class OrderItemsCancelled(OrderFact):
+    """`lines` are the quantities that are wanted no more; the order goes on with the rest."""
+
+    type: ClassVar[str] = "order.items_cancelled"
+
+    cancelled_at: datetime
+    lines: tuple[LineQuantity, ...]
+    reason: str
+
+
+class OrderAddressChanged(OrderFact):
+    """The parcel goes elsewhere; said only while no label was bought."""
+
+    type: ClassVar[str] = "order.address_changed"
+
+    changed_at: datetime
+    shipping_address: Address
+
+
+class OrderHandedOver(OrderFact):
+    """Staff gave `lines` to a courier by hand, outside of shipping: what shipping has prepared of the order is void."""
+
+    type: ClassVar[str] = "order.handed_over"
+
+    handed_over_at: datetime
+    lines: tuple[LineQuantity, ...]
+    carrier: str
+    tracking_number: str
+    tracking_url: str | None = None
+
+
+class OrderHeld(OrderFact):
+    """Paid, but it must not go out: no label is bought until `order.released`. `deadline` is when the hold ends by itself."""
+
+    type: ClassVar[str] = "order.held"
+
+    hold_id: UUID
+    held_at: datetime
+    reason: str
+    deadline: datetime | None = None
+
+
+class OrderReleased(OrderFact):
+    """This hold is over; the order may go out when none is left."""
+
+    type: ClassVar[str] = "order.released"
+
+    hold_id: UUID
+    released_at: datetime

@@ -35,6 +35,11 @@ ORDER_EVENTS = Topic(
         orders.OrderDelivered,
         orders.OrderReturned,
         orders.OrderCancelled,
+        orders.OrderItemsCancelled,
+        orders.OrderAddressChanged,
+        orders.OrderHandedOver,
+        orders.OrderHeld,
+        orders.OrderReleased,
     ),
 )
 PAYMENT_EVENTS = Topic(
@@ -69,7 +74,7 @@ SHIPMENT_EVENTS = Topic(
 CATALOG_SKUS = Topic(
     name="catalog-skus",
     producer="shop",
-    consumers=("orders",),
+    consumers=("orders", "shipping"),
     facts=(catalog.SkuListed,),
     partitions=3,
 )
