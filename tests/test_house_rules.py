@@ -74,7 +74,8 @@ def test_a_handler_is_eight_lines_at_most() -> None:
 
 SERVICES = {"orders", "payments", "shipping", "notifications"}
 DECISIONS = {
-    *("orders.domain", "orders.status", "orders.reactions", "orders.commands"),
+    *("orders.domain", "orders.decisions", "orders.status", "orders.reactions"),
+    *("orders.checkout.place", "orders.life.commands"),
     *("payments.domain", "payments.refunds"),
     *("shipping.domain", "shipping.labels", "shipping.tracking", "shipping.events"),
     *("notifications.domain", "notifications.messages", "notifications.rendering", "notifications.mime"),

@@ -18,7 +18,8 @@ from strawberry.asgi import GraphQL
 
 from orders import store
 from orders.graph import OrderNode
-from orders.schema import PaginatedOrders, schema
+from orders.lists.schema import PaginatedOrders
+from orders.schema import schema
 from orders.store import ORDERS
 from orders.tables import orders
 from shared.auth import Authenticator, Principal

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orders import commands
+from orders.life import commands
 from orders.status import OrderStatus
 from support.lifecycle import Desk, Payments
 from support.orders import SHOPPER, a_line

@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from orders import commands
 from orders.deadlines import UNPAID, deadlines
 from orders.domain import Order
 from orders.handlers import handlers
+from orders.life import commands
 from orders.store import ORDERS, orders_by_id, skus_for, timelines
 from shared.commands import execute
 from shared.contracts.catalog import SkuListed

@@ -12,9 +12,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from orders import commands
 from orders.domain import Order, PaymentStatus, RefundStatus, Stage
 from orders.handlers import handlers
+from orders.life import commands
 from orders.status import TABLE, TRIGGERS, Move, OrderStatus
 from shared.contracts import orders as said
 from shared.contracts.envelope import Fact

@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from orders.domain import Decision, Order, PaymentStatus, RefundStatus, Stage, decide, request_refund
+from orders.decisions import decide, request_refund
+from orders.domain import Decision, Order, PaymentStatus, RefundStatus, Stage
 from orders.reactions import (
     Tracking,
     all_delivered,

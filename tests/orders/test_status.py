@@ -66,8 +66,14 @@ def test_refusals_are_sentences_for_people() -> None:
 
 
 def test_the_next_statuses_are_what_commands_reach() -> None:
-    assert next_statuses(OrderStatus.PENDING) == (OrderStatus.CANCELLED,)
-    assert next_statuses(OrderStatus.SHIPPED) == (OrderStatus.DELIVERED,)
+    assert next_statuses(OrderStatus.PENDING) == (OrderStatus.PROCESSING, OrderStatus.CANCELLED)
+    assert next_statuses(OrderStatus.SHIPPED) == (
+        OrderStatus.DELIVERED,
+        OrderStatus.RETURNED,
+        OrderStatus.REFUNDED,
+    )
+    assert next_statuses(OrderStatus.CANCELLED) == ()
+    assert next_statuses(OrderStatus.RETURNED) == ()
     assert next_statuses(OrderStatus.REFUNDED) == ()
 
 

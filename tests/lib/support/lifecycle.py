@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 import orjson
 
-from orders import commands
+from orders.checkout import place
 from orders.deadlines import UNPAID, deadlines
 from orders.domain import Line, Order, Stage
 from orders.handlers import handlers
@@ -28,7 +28,7 @@ from shared.tx import Cause, Requested, Tx
 from support.orders import ADDRESS, SHOPPER
 
 START = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
-_JSON = ("lines", "shipments", "refunds", "shipping_address", "billing_address", "metadata")
+_JSON = ("lines", "shipments", "refunds", "holds", "shipping_address", "billing_address", "metadata")
 
 
 def ran(work: Awaitable[Any]) -> Any:
@@ -59,10 +59,10 @@ class Desk:
         return self.row
 
     def place(self, lines: tuple[Line, ...]) -> None:
-        who = commands.Customer(SHOPPER.customer_id or UUID(int=0), "test", "ann", "Ann Lee", None, None)
+        who = place.Customer(SHOPPER.customer_id or UUID(int=0), "test", "ann", "Ann Lee", None, None)
         expiry = timedelta(days=1)
-        placing = commands.Placing("ORD-1", who, lines, "USD", 599, "standard", ADDRESS, ADDRESS, expiry)
-        self.run(lambda tx: commands.place(placing, "shopper:ann", tx))
+        placing = place.Placing("ORD-1", who, lines, "USD", 599, "standard", ADDRESS, ADDRESS, expiry)
+        self.run(lambda tx: place.place(placing, "shopper:ann", tx))
 
     def hear(self, fact: Fact) -> None:
         """Facts are never refused: whatever this raises is a defect."""

@@ -2,7 +2,8 @@
 
 from datetime import timedelta
 
-from orders.domain import Act, decide
+from orders.decisions import decide
+from orders.domain import Act
 from orders.handlers import settle
 from orders.status import Happened, OrderStatus
 from orders.store import ORDERS

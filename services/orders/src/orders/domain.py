@@ -1,17 +1,16 @@
-"""What an order is and how it decides. Pure: no I/O, no clock, no random ids; amounts in minor units, times in UTC.
+"""What an order is. Pure: no I/O, no clock, no random ids; amounts in minor units, times in UTC. `decisions` says how it decides.
 
 An order is one row. Its lines carry quantities; what its shipments say sets them; folding the lines raises the triggers that
 drive the status table. Payment is a second axis: captured and refunded amounts, never multiplied into the status.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
-from orders.status import TABLE, Compensate, Happened, Ignore, Move, OrderStatus, Refuse, Remedy, Trigger
-from shared.contracts import orders as facts
+from orders.status import OrderStatus
 from shared.contracts.envelope import Fact
 
 
@@ -27,6 +26,15 @@ class OrderType(StrEnum):
     REGULAR = "REGULAR"
     PRE_ORDER = "PRE_ORDER"
     MIXED = "MIXED"
+
+
+class Channel(StrEnum):
+    """Who placed it, and where."""
+
+    STOREFRONT = "STOREFRONT"
+    GUEST = "GUEST"
+    STAFF = "STAFF"
+    PARTNER = "PARTNER"
 
 
 class Stage(StrEnum):
@@ -65,6 +73,7 @@ class Line:
     returned: int = 0
     refunded: int = 0
     shipping_refunded: int = 0
+    pre_order: bool = False
 
     @property
     def live(self) -> int:
@@ -79,6 +88,27 @@ class Shipment:
     stage: Stage
     lines: dict[int, int]
     cost: int = 0
+
+
+class WayOut(StrEnum):
+    """How a hold ends at its deadline: by itself, with the order cancelled, or not before staff say so."""
+
+    RELEASE = "RELEASE"
+    CANCEL = "CANCEL"
+    STAFF = "STAFF"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why a paid order must not go out yet. `deadline` is when `way_out` is taken; open until `released_at`."""
+
+    id: UUID
+    reason: str
+    held_at: datetime
+    held_by: str
+    way_out: WayOut
+    deadline: datetime | None = None
+    released_at: datetime | None = None
 
 
 class RefundStatus(StrEnum):
@@ -149,6 +179,13 @@ class Order:
     cancel_reason: str | None = None
     notes: str | None = None
     metadata: dict[str, Any] | None = None
+    channel: Channel = Channel.STOREFRONT
+    holds: tuple[Hold, ...] = ()
+    discount_code: str | None = None
+
+    @property
+    def open_holds(self) -> tuple[Hold, ...]:
+        return tuple(hold for hold in self.holds if hold.released_at is None)
 
     @property
     def refundable(self) -> int:
@@ -207,123 +244,3 @@ class Decision:
 
     def then(self, other: "Decision") -> "Decision":
         return Decision(other.order, self.facts + other.facts, self.entries + other.entries, other.refused)
-
-
-def decide(order: Order, trigger: Trigger, act: Act) -> Decision:
-    """Look the trigger up in the status table and carry its cell out."""
-    cell = TABLE[order.status][trigger]
-    match cell:
-        case Refuse(reason):
-            return Decision(order, refused=reason)
-        case Ignore():
-            return Decision(order)
-        case Compensate(remedy):
-            return _remedy(order, remedy, trigger, act)
-        case Move(to, remedy):
-            moved = _moved(order, to, trigger, act)
-            return moved.then(_remedy(moved.order, remedy, trigger, act)) if remedy else moved
-
-
-def derive(before: Order, decision: Decision, act: Act) -> Decision:
-    """Raise what the lines and amounts newly say (in a new status: all they say), until nothing moves any more."""
-    raised = {(before.status, trigger) for trigger in _folded(before)}
-    while True:
-        order = decision.order
-        new = [trigger for trigger in _folded(order) if (order.status, trigger) not in raised]
-        if not new:
-            return decision
-        raised.add((order.status, new[0]))
-        decision = decision.then(decide(order, new[0], act))
-
-
-def _folded(order: Order) -> list[Happened]:
-    live = [line for line in order.lines if line.live]
-    raised = {
-        Happened.ALL_CANCELLED: not live,
-        Happened.ALL_RETURNED: live and all(line.returned >= line.live for line in live),
-        # What came back is not on its way any more: the order has arrived when the rest of it has.
-        Happened.ALL_DELIVERED: any(line.delivered for line in live)
-        and all(line.delivered + line.returned >= line.live for line in live),
-        Happened.ALL_SHIPPED: live and all(line.shipped >= line.live for line in live),
-        Happened.FULLY_REFUNDED: 0 < order.captured <= order.refunded,
-    }
-    return [trigger for trigger, is_so in raised.items() if is_so]
-
-
-def _moved(order: Order, to: OrderStatus, trigger: Trigger, act: Act) -> Decision:
-    """The order in its new status, with the timestamp, the fact and the timeline entry that belong to the move."""
-    entry = Entry(act.now, act.actor, str(trigger), order.status, to, act.reason)
-    moved = replace(order, status=to, updated_at=act.now)
-    about = _about(order)
-    match to:
-        case OrderStatus.PROCESSING:
-            moved = replace(moved, paid_at=act.now)
-            wanted = tuple(facts.LineQuantity(line=n.line, quantity=n.live) for n in order.lines if n.live)
-            paid = facts.OrderPaid(
-                **about, paid_at=act.now, amount=order.captured, method=order.payment_method, lines=wanted
-            )
-            return Decision(moved, (paid,), (entry,))
-        case OrderStatus.SHIPPED:
-            moved = replace(moved, shipped_at=order.shipped_at or act.now)
-            return Decision(moved, (_shipped(moved),), (entry,))
-        case OrderStatus.DELIVERED:
-            moved = replace(moved, shipped_at=order.shipped_at or act.now, delivered_at=act.now)
-            return Decision(moved, (facts.OrderDelivered(**about, delivered_at=act.now),), (entry,))
-        case OrderStatus.RETURNED:
-            moved = replace(moved, shipped_at=order.shipped_at or act.now, returned_at=act.now)
-            return Decision(moved, (facts.OrderReturned(**about, returned_at=act.now),), (entry,))
-        case OrderStatus.CANCELLED:
-            reason = "expired" if trigger is Happened.EXPIRED else act.reason or "cancelled"
-            moved = replace(moved, cancelled_at=act.now, cancel_reason=reason)
-            cancelled = facts.OrderCancelled(**about, cancelled_at=act.now, reason=reason)
-            return Decision(moved, (cancelled,), (entry,))
-        case _:
-            return Decision(moved, (), (entry,))
-
-
-def _remedy(order: Order, remedy: Remedy, trigger: Trigger, act: Act) -> Decision:
-    if remedy is Remedy.STAFF:
-        note = Entry(act.now, act.actor, str(trigger), order.status, order.status, "a person has to look")
-        return Decision(replace(order, updated_at=act.now), (), (note,))
-    return request_refund(order, act)
-
-
-def request_refund(order: Order, act: Act) -> Decision:
-    """Reserve a refund of `act.amount` (default: all that is left) and ask payments for it; nothing left is nothing to do."""
-    amount = order.refundable if act.amount is None else act.amount
-    if amount <= 0 or amount > order.refundable:
-        return Decision(order)
-    refund = Refund(
-        uuid5(order.id, f"refund {len(order.refunds) + 1}"),
-        amount,
-        act.reason or "refund",
-        RefundStatus.REQUESTED,
-        act.now,
-    )
-    requested = facts.OrderRefundRequested(
-        **_about(order), refund_id=refund.id, requested_at=act.now, amount=amount, reason=refund.reason
-    )
-    entry = Entry(act.now, act.actor, "refund requested", order.status, order.status, refund.reason)
-    return Decision(
-        replace(order, refunds=(*order.refunds, refund), updated_at=act.now), (requested,), (entry,)
-    )
-
-
-def _shipped(order: Order) -> facts.OrderShipped:
-    return facts.OrderShipped(
-        **_about(order),
-        shipped_at=order.shipped_at,
-        carrier=order.shipping_carrier or "",
-        tracking_number=order.tracking or "",
-        tracking_url=order.tracking_url,
-    )
-
-
-def _about(order: Order) -> dict[str, Any]:
-    return {
-        "order_id": order.id,
-        "order_number": order.order_number,
-        "customer_id": order.customer_id,
-        "partner_id": order.partner_id,
-        "currency": order.currency,
-    }

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from orders.decisions import decide, derive
 from orders.domain import (
     Act,
     Decision,
@@ -13,8 +14,6 @@ from orders.domain import (
     RefundStatus,
     Shipment,
     Stage,
-    decide,
-    derive,
 )
 from orders.status import Happened, OrderStatus
 from shared.contracts import orders as facts

@@ -20,12 +20,20 @@ class OrderStatus(StrEnum):
 
 class Command(StrEnum):
     CANCEL = "cancel"
+    PAY_OFFLINE = "take an offline payment"
+    SHIP = "hand over by hand"
     MARK_DELIVERED = "mark delivered"
+    MARK_RETURNED = "mark returned"
     REFUND = "refund"
+    CANCEL_ITEMS = "cancel items"
+    EDIT_ADDRESS = "change the address"
+    HOLD = "hold"
+    RELEASE = "release"
 
 
 class Happened(StrEnum):
     PAYMENT_CAPTURED = "payment captured"
+    PAID_TWICE = "paid a second time"
     PAYMENT_FAILED = "payment failed"
     EXPIRED = "nobody paid in time"
     ALL_SHIPPED = "all items shipped"
@@ -40,7 +48,7 @@ TRIGGERS: tuple[Trigger, ...] = (*Command, *Happened)
 
 
 class Remedy(StrEnum):
-    REFUND = "refund"  # give back what was captured and not yet refunded
+    REFUND = "refund"  # give back `Act.amount`, by default all that was captured and not yet refunded
     STAFF = "staff"  # a person has to look
 
 
@@ -56,6 +64,11 @@ class Ignore:
 
 
 @dataclass(frozen=True, slots=True)
+class Allow:
+    """A command that changes the order within its status."""
+
+
+@dataclass(frozen=True, slots=True)
 class Compensate:
     remedy: Remedy
 
@@ -65,7 +78,7 @@ class Refuse:
     reason: str
 
 
-Cell = Move | Ignore | Compensate | Refuse
+Cell = Move | Ignore | Allow | Compensate | Refuse
 
 _REPEAT = Ignore("it is so already")
 _LATE = Ignore("a later step has been reached")
@@ -73,15 +86,28 @@ _UNPAID = Ignore("noted on the items; an unpaid order does not move on")
 _ENDED = Ignore("the order has ended")
 _RETRY = Ignore("the shopper may try again")
 _PAID = Ignore("it was paid by another attempt")
+_ALLOWED = Allow()
+_OUT = Refuse("it has been shipped")
+_CAME_BACK = Refuse("it came back")
+_IS_CANCELLED = Refuse("it is cancelled")
+_IS_REFUNDED = Refuse("it has been refunded")
 _REFUND = Compensate(Remedy.REFUND)
 _STAFF = Compensate(Remedy.STAFF)
 
 TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
     OrderStatus.PENDING: {
         Command.CANCEL: Move(OrderStatus.CANCELLED),
+        Command.PAY_OFFLINE: Move(OrderStatus.PROCESSING),
+        Command.SHIP: Refuse("it is not paid"),
         Command.MARK_DELIVERED: Refuse("it is not paid"),
+        Command.MARK_RETURNED: Refuse("it is not paid"),
         Command.REFUND: Refuse("nothing was paid"),
+        Command.CANCEL_ITEMS: Refuse("it is not paid: cancel it and order anew"),
+        Command.EDIT_ADDRESS: _ALLOWED,
+        Command.HOLD: Refuse("it is not paid: it does not go out anyway"),
+        Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: Move(OrderStatus.PROCESSING),
+        Happened.PAID_TWICE: _REFUND,
         Happened.PAYMENT_FAILED: _RETRY,
         Happened.EXPIRED: Move(OrderStatus.CANCELLED),
         Happened.ALL_SHIPPED: _UNPAID,
@@ -92,9 +118,17 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
     },
     OrderStatus.PROCESSING: {
         Command.CANCEL: Move(OrderStatus.CANCELLED, Remedy.REFUND),
+        Command.PAY_OFFLINE: _REPEAT,
+        Command.SHIP: Move(OrderStatus.SHIPPED),
         Command.MARK_DELIVERED: Refuse("not everything has been shipped"),
+        Command.MARK_RETURNED: Refuse("not everything has been shipped"),
         Command.REFUND: Refuse("it has not been shipped: cancel it instead"),
+        Command.CANCEL_ITEMS: _ALLOWED,
+        Command.EDIT_ADDRESS: _ALLOWED,
+        Command.HOLD: _ALLOWED,
+        Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: _REPEAT,
+        Happened.PAID_TWICE: _REFUND,
         Happened.PAYMENT_FAILED: _PAID,
         Happened.EXPIRED: _PAID,
         Happened.ALL_SHIPPED: Move(OrderStatus.SHIPPED),
@@ -104,10 +138,18 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Happened.FULLY_REFUNDED: _STAFF,
     },
     OrderStatus.SHIPPED: {
-        Command.CANCEL: Refuse("it has been shipped"),
+        Command.CANCEL: _OUT,
+        Command.PAY_OFFLINE: Refuse("it is paid"),
+        Command.SHIP: _REPEAT,
         Command.MARK_DELIVERED: Move(OrderStatus.DELIVERED),
+        Command.MARK_RETURNED: Move(OrderStatus.RETURNED),
         Command.REFUND: _REFUND,
+        Command.CANCEL_ITEMS: _OUT,
+        Command.EDIT_ADDRESS: _OUT,
+        Command.HOLD: _OUT,
+        Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: _REPEAT,
+        Happened.PAID_TWICE: _REFUND,
         Happened.PAYMENT_FAILED: _PAID,
         Happened.EXPIRED: _PAID,
         Happened.ALL_SHIPPED: _REPEAT,
@@ -118,9 +160,17 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
     },
     OrderStatus.DELIVERED: {
         Command.CANCEL: Refuse("it has been delivered"),
+        Command.PAY_OFFLINE: Refuse("it is paid"),
+        Command.SHIP: _OUT,
         Command.MARK_DELIVERED: _REPEAT,
+        Command.MARK_RETURNED: Move(OrderStatus.RETURNED),
         Command.REFUND: _REFUND,
+        Command.CANCEL_ITEMS: _OUT,
+        Command.EDIT_ADDRESS: _OUT,
+        Command.HOLD: _OUT,
+        Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: _REPEAT,
+        Happened.PAID_TWICE: _REFUND,
         Happened.PAYMENT_FAILED: _PAID,
         Happened.EXPIRED: _PAID,
         Happened.ALL_SHIPPED: _LATE,
@@ -131,9 +181,17 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
     },
     OrderStatus.CANCELLED: {
         Command.CANCEL: _REPEAT,
-        Command.MARK_DELIVERED: Refuse("it is cancelled"),
+        Command.PAY_OFFLINE: _IS_CANCELLED,
+        Command.SHIP: _IS_CANCELLED,
+        Command.MARK_DELIVERED: _IS_CANCELLED,
+        Command.MARK_RETURNED: _IS_CANCELLED,
         Command.REFUND: _REFUND,
+        Command.CANCEL_ITEMS: _IS_CANCELLED,
+        Command.EDIT_ADDRESS: _IS_CANCELLED,
+        Command.HOLD: _IS_CANCELLED,
+        Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: _REFUND,
+        Happened.PAID_TWICE: _REFUND,
         Happened.PAYMENT_FAILED: _ENDED,
         Happened.EXPIRED: _ENDED,
         Happened.ALL_SHIPPED: _STAFF,
@@ -143,10 +201,18 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Happened.FULLY_REFUNDED: _ENDED,
     },
     OrderStatus.RETURNED: {
-        Command.CANCEL: Refuse("it has been shipped"),
-        Command.MARK_DELIVERED: Refuse("it came back"),
+        Command.CANCEL: _OUT,
+        Command.PAY_OFFLINE: Refuse("it is paid"),
+        Command.SHIP: _CAME_BACK,
+        Command.MARK_DELIVERED: _CAME_BACK,
+        Command.MARK_RETURNED: _REPEAT,
         Command.REFUND: _REFUND,
+        Command.CANCEL_ITEMS: _CAME_BACK,
+        Command.EDIT_ADDRESS: _CAME_BACK,
+        Command.HOLD: _CAME_BACK,
+        Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: _REPEAT,
+        Happened.PAID_TWICE: _REFUND,
         Happened.PAYMENT_FAILED: _PAID,
         Happened.EXPIRED: _PAID,
         Happened.ALL_SHIPPED: _LATE,
@@ -156,10 +222,18 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Happened.FULLY_REFUNDED: Ignore("it stays returned"),
     },
     OrderStatus.REFUNDED: {
-        Command.CANCEL: Refuse("it has been refunded"),
-        Command.MARK_DELIVERED: Refuse("it has been refunded"),
+        Command.CANCEL: _IS_REFUNDED,
+        Command.PAY_OFFLINE: _IS_REFUNDED,
+        Command.SHIP: _IS_REFUNDED,
+        Command.MARK_DELIVERED: _IS_REFUNDED,
+        Command.MARK_RETURNED: _IS_REFUNDED,
         Command.REFUND: _REFUND,
+        Command.CANCEL_ITEMS: _IS_REFUNDED,
+        Command.EDIT_ADDRESS: _IS_REFUNDED,
+        Command.HOLD: _IS_REFUNDED,
+        Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: _REPEAT,
+        Happened.PAID_TWICE: _REFUND,
         Happened.PAYMENT_FAILED: _ENDED,
         Happened.EXPIRED: _ENDED,
         Happened.ALL_SHIPPED: _ENDED,
@@ -171,12 +245,29 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
 }
 
 
+TARGETS: dict[OrderStatus, Command] = {
+    OrderStatus.PROCESSING: Command.PAY_OFFLINE,
+    OrderStatus.SHIPPED: Command.SHIP,
+    OrderStatus.DELIVERED: Command.MARK_DELIVERED,
+    OrderStatus.CANCELLED: Command.CANCEL,
+    OrderStatus.RETURNED: Command.MARK_RETURNED,
+    OrderStatus.REFUNDED: Command.REFUND,
+}
+"""What `updateOrderStatus` means by each status. Nothing becomes PENDING again."""
+
+
 @cache
 def next_statuses(status: OrderStatus) -> tuple[OrderStatus, ...]:
     """Where a command can still take an order in this status, in the order of the enum."""
-    cells = (TABLE[status][command] for command in Command)
-    reachable = {cell.to for cell in cells if isinstance(cell, Move)}
-    return tuple(candidate for candidate in OrderStatus if candidate in reachable)
+    return tuple(to for to in OrderStatus if to in TARGETS and _leads(status, to))
+
+
+def _leads(status: OrderStatus, to: OrderStatus) -> bool:
+    """A refund of all that was captured leads where FULLY_REFUNDED moves to, every other command where it moves itself."""
+    command = TARGETS[to]
+    if isinstance(TABLE[status][command], Compensate):
+        return isinstance(cell := TABLE[status][Happened.FULLY_REFUNDED], Move) and cell.to is to
+    return isinstance(TABLE[status][command], Move)
 
 
 def diagram() -> str:

@@ -9,6 +9,8 @@ from uuid import UUID
 from sqlalchemy import Select, Uuid, bindparam, func, literal_column, select, text
 
 from orders.domain import (
+    Channel,
+    Hold,
     Line,
     Order,
     OrderType,
@@ -17,6 +19,7 @@ from orders.domain import (
     RefundStatus,
     Shipment,
     Stage,
+    WayOut,
 )
 from orders.status import OrderStatus
 from orders.tables import customers, orders, skus, timeline
@@ -61,6 +64,12 @@ def _refund(raw: dict[str, Any]) -> Refund:
     )
 
 
+def _hold(raw: dict[str, Any]) -> Hold:
+    times = {name: raw[name] and datetime.fromisoformat(raw[name]) for name in _HOLD_TIMES}
+    return Hold(**{**raw, **times, "id": UUID(raw["id"]), "way_out": WayOut(raw["way_out"])})
+
+
+_HOLD_TIMES = ("held_at", "deadline", "released_at")
 _line = decoder(Line)
 
 ORDERS: Mapping[Order] = Mapping(
@@ -73,6 +82,8 @@ ORDERS: Mapping[Order] = Mapping(
         "lines": lambda raw: tuple(map(_line, raw)),
         "shipments": lambda raw: tuple(map(_shipment, raw)),
         "refunds": lambda raw: tuple(map(_refund, raw)),
+        "channel": Channel,
+        "holds": lambda raw: tuple(map(_hold, raw)),
     },
 )
 

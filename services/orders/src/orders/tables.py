@@ -77,6 +77,9 @@ orders = Table(
     Column("cancel_reason", Text),
     Column("notes", Text),
     Column("metadata", JSONB),
+    Column("channel", Text, nullable=False, server_default="STOREFRONT"),
+    Column("holds", JSONB, nullable=False, server_default="[]"),
+    Column("discount_code", Text),
     CheckConstraint(f"status IN ({_STATUSES})", name="orders_status_known"),
     CheckConstraint(f"payment_status IN ({_PAYMENT_STATUSES})", name="orders_payment_status_known"),
     CheckConstraint("order_type IN ('REGULAR', 'PRE_ORDER', 'MIXED')", name="orders_type_known"),
@@ -89,6 +92,7 @@ orders = Table(
     Index("orders_order_type", "order_type", text("created_at DESC"), text("id DESC")),
     Index("orders_shipping_carrier", "shipping_carrier"),
     Index("orders_tracking", "tracking"),
+    Index("orders_held", "id", postgresql_where=text("""holds @> '[{"released_at": null}]'""")),
     # What must not take long: nearly empty, and all that `overdue` reads. No index has `updated_at`, which every update changes:
     # PostgreSQL would have to write all of them anew each time.
     Index("orders_unshipped", "paid_at", postgresql_where=text("status = 'PROCESSING' AND shipments = '[]'")),
@@ -124,6 +128,7 @@ skus = Table(
     Column("weight_grams", BigInteger, nullable=False),
     Column("available", Boolean, nullable=False),
     Column("updated_at", _TIME, nullable=False),
+    Column("available_from", _TIME),
 )
 
 timeline = Table(

@@ -1,0 +1,1 @@
+"""Checkout: what an order would cost, and placing it."""

@@ -1,0 +1,1 @@
+"""Finding orders: pages, filters, search, figures."""
