@@ -101,7 +101,7 @@ BANNED: dict[str, tuple[str, Callable[[str], bool]]] = {
         ),
     ),
     "anything but pydantic and the standard library in contracts": (
-        r"^(from|import) (?!pydantic|shared\.contracts|typing|collections|datetime|uuid|enum|dataclasses|decimal)",
+        r"^(from|import) (?!pydantic|shared\.contracts|typing|collections|datetime|uuid|enum|dataclasses|decimal|hashlib|json)",
         lambda m: m.startswith("shared.contracts"),
     ),
     "Any in contracts": (r"\bAny\b", lambda m: m.startswith("shared.contracts")),
