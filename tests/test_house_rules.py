@@ -77,7 +77,7 @@ DECISIONS = {
     *("orders.domain", "orders.decisions", "orders.status", "orders.reactions"),
     *("orders.checkout.place", "orders.life.commands"),
     *("payments.domain", "payments.refunds"),
-    *("shipping.domain", "shipping.labels", "shipping.tracking", "shipping.events"),
+    *("shipping.changes", "shipping.domain", "shipping.labels", "shipping.tracking", "shipping.events"),
     *("notifications.domain", "notifications.messages", "notifications.rendering", "notifications.mime"),
 }
 HANDLERS = {*(f"{service}.handlers" for service in SERVICES), "orders.deadlines"}

@@ -75,6 +75,39 @@ def cancelled(order_id: UUID) -> orders.OrderCancelled:
     return orders.OrderCancelled(**_about(order_id), cancelled_at=NOW, reason="shopper")
 
 
+def _quantities(lines: dict[int, int]) -> tuple[orders.LineQuantity, ...]:
+    return tuple(orders.LineQuantity(line=line, quantity=quantity) for line, quantity in lines.items())
+
+
+def items_cancelled(order_id: UUID, lines: dict[int, int]) -> orders.OrderItemsCancelled:
+    return orders.OrderItemsCancelled(
+        **_about(order_id), cancelled_at=NOW, lines=_quantities(lines), reason="shopper"
+    )
+
+
+def handed_over(order_id: UUID, lines: dict[int, int]) -> orders.OrderHandedOver:
+    return orders.OrderHandedOver(
+        **_about(order_id),
+        handed_over_at=NOW,
+        lines=_quantities(lines),
+        carrier="UPS",
+        tracking_number="1Z999",
+    )
+
+
+def address_changed(order_id: UUID, **address: Any) -> orders.OrderAddressChanged:
+    changed = ADDRESS.model_copy(update=address)
+    return orders.OrderAddressChanged(**_about(order_id), changed_at=NOW, shipping_address=changed)
+
+
+def held(order_id: UUID, hold_id: UUID, reason: str = "checking the address") -> orders.OrderHeld:
+    return orders.OrderHeld(**_about(order_id), hold_id=hold_id, held_at=NOW, reason=reason)
+
+
+def released(order_id: UUID, hold_id: UUID) -> orders.OrderReleased:
+    return orders.OrderReleased(**_about(order_id), hold_id=hold_id, released_at=NOW)
+
+
 def _about(order_id: UUID) -> dict[str, Any]:
     return {
         "order_id": order_id,

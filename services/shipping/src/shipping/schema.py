@@ -18,7 +18,7 @@ from shared.graphql import Info
 from shared.texts import checked
 from shared.tx import Tx
 from shipping import domain, labels, store
-from shipping.domain import UNDER_WAY, Decision, LabelStage, ShipmentStatus
+from shipping.domain import UNDER_WAY, Consignment, Decision, LabelStage, ShipmentStatus
 from shipping.store import CONSIGNMENTS, SHIPMENTS
 
 strawberry.enum(ShipmentStatus, description="How far a parcel has come.")
@@ -122,8 +122,8 @@ class Mutation:
     ) -> Shipment:
         wanted = _text("service", service)
 
-        def decide(shipment: domain.Shipment, _: datetime) -> Decision:
-            return labels.ask(shipment, wanted)
+        def decide(consignment: Consignment, shipment: domain.Shipment, _: datetime) -> Decision:
+            return domain.unless_held(consignment, shipment, labels.ask(shipment, wanted))
 
         arguments = {"shipmentId": shipment_id, "service": wanted}
         found = await _change(info, "buyShippingLabel", shipment_id, arguments, decide)
@@ -148,8 +148,9 @@ class Mutation:
                 Code.BAD_INPUT, "trackingNumber has 1 to 64 ASCII characters", argument="trackingNumber"
             )
 
-        def decide(shipment: domain.Shipment, now: datetime) -> Decision:
-            return domain.dispatch(shipment, courier, number, now)
+        def decide(consignment: Consignment, shipment: domain.Shipment, now: datetime) -> Decision:
+            decision = domain.dispatch(shipment, courier, number, now)
+            return domain.unless_held(consignment, shipment, decision)
 
         arguments = {"shipmentId": shipment_id, "trackingNumber": number, "carrier": courier}
         return await _change(info, "dispatchShipment", shipment_id, arguments, decide)
@@ -158,7 +159,7 @@ class Mutation:
         description="Give the label back; the shipment is void, and another is prepared for an order that goes on. Staff."
     )
     async def void_shipping_label(self, info: Info, shipment_id: strawberry.ID) -> Shipment:
-        def decide(shipment: domain.Shipment, _: datetime) -> Decision:
+        def decide(_: Consignment, shipment: domain.Shipment, __: datetime) -> Decision:
             return domain.ask_to_void(shipment)
 
         return await _change(info, "voidShippingLabel", shipment_id, {"shipmentId": shipment_id}, decide)
@@ -169,7 +170,7 @@ async def _change(
     field: str,
     shipment_id: str,
     arguments: dict[str, Any],
-    decide: Callable[[domain.Shipment, datetime], Decision],
+    decide: Callable[[Consignment, domain.Shipment, datetime], Decision],
 ) -> Shipment:
     """Commit the wish, wait a bounded time for the provider's part of it, answer what is there then."""
     context = info.context
@@ -184,7 +185,7 @@ async def _change(
         return found
 
     async def command(tx: Tx) -> str:
-        store.apply(tx, decide(tx.get(SHIPMENTS, key), tx.now))
+        store.apply(tx, decide(tx.get(CONSIGNMENTS, order_id), tx.get(SHIPMENTS, key), tx.now))
         return str(key)
 
     order_id = str((await read()).order_id)
