@@ -256,7 +256,7 @@ class TestTwoParcels:
 
 async def consignment_of(shop: Shop, order_id: UUID) -> Consignment:
     async with shop.service.db.connection() as conn:
-        row = await conn.fetchrow("SELECT * FROM consignments WHERE order_id = $1", order_id)
+        [row] = await conn.fetch("SELECT * FROM consignments WHERE order_id = $1", order_id)
     return CONSIGNMENTS.entity_of(dict(row))
 
 

@@ -307,8 +307,8 @@ class Shop:
         answer = await self.http.post(url).body_json({"status": status, **parcel}).build().send()
         assert answer.status == 200
 
-    def token(self, role: str = "staff", sub: str = "eve") -> str:
-        return self.box.issuer.token(TokenRequest.model_validate({"role": role, "sub": sub}))
+    def token(self, role: str = "staff", sub: str = "eve", scope: str | None = None) -> str:
+        return self.box.issuer.token(TokenRequest.model_validate({"role": role, "sub": sub, "scope": scope}))
 
     async def graph(
         self,
@@ -316,10 +316,11 @@ class Shop:
         *,
         role: str | None = "staff",
         sub: str = "eve",
+        scope: str | None = None,
         key: str | None = None,
         **variables: Any,
     ) -> dict[str, Any]:
-        headers = {"authorization": f"Bearer {self.token(role, sub)}"} if role else {}
+        headers = {"authorization": f"Bearer {self.token(role, sub, scope)}"} if role else {}
         if key:
             headers["idempotency-key"] = key
         request = self.http.post(f"{self.url}/graphql").headers(headers)
@@ -340,6 +341,11 @@ class Shop:
     async def void(self, shipment_id: UUID, **more: Any) -> dict[str, Any]:
         query = "mutation($id: ID!) { it: voidShippingLabel(shipmentId: $id) { %s } }"
         return await self.graph(query % FIELDS, id=str(shipment_id), **more)
+
+    async def split(self, shipment_id: UUID, lines: dict[int, int], **more: Any) -> dict[str, Any]:
+        query = "mutation($id: ID!, $lines: [ShipmentLineInput!]!) { it: splitShipment(shipmentId: $id, lines: $lines) { %s } }"
+        pieces = [{"line": line, "quantity": quantity} for line, quantity in lines.items()]
+        return await self.graph(query % FIELDS, id=str(shipment_id), lines=pieces, **more)
 
     async def labelled_order(self, **changes: Any) -> UUID:
         order_id = await self.paid_order(**changes)
