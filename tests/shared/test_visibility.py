@@ -51,3 +51,12 @@ async def test_a_row_is_seen_by_whom_it_concerns(db: Database, principal: Princi
             )
     found = await db.fetch(select(ROWS).where(visible_to(principal, ROWS)))
     assert {[owned.id for owned in OWNED].index(row.id) for row in found} == SEES[principal]
+
+
+def test_a_table_that_knows_the_order_by_its_key_alone_is_a_guests_as_well() -> None:
+    order_id = uuid4()
+    guest = Principal(Role.GUEST, "guest", order_id=order_id)
+    keyed = Table("keyed", MetaData(), Column("order_id", Uuid))
+    child = Table("child", MetaData(), Column("id", Uuid), Column("order_id", Uuid))
+    assert str(visible_to(guest, keyed)) == "keyed.order_id = :caller"
+    assert str(visible_to(guest, child)) == "child.order_id = :caller"

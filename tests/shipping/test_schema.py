@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from shared.auth import Principal, Role
+from shared.auth import Principal, Role, Scope
 from shared.graphql import Context
 from shared.ids import customer_id_of
 from shipping.domain import LabelStage, ShipmentStatus
@@ -101,16 +101,18 @@ MUTATIONS = [
     "buyShippingLabel(shipmentId: $id) { id }",
     "dispatchShipment(shipmentId: $id) { id }",
     "voidShippingLabel(shipmentId: $id) { id }",
+    "splitShipment(shipmentId: $id, lines: [{line: 1, quantity: 1}]) { id }",
 ]
 
 
 @pytest.mark.parametrize("field", MUTATIONS)
-async def test_mutations_are_for_staff(shop: Shop, field: str) -> None:
+async def test_mutations_are_for_staff_of_the_fulfilment_scope(shop: Shop, field: str) -> None:
     order_id = await shop.paid_order(customer_id=customer(shop, "ann"), partner_id="acme")
     shipment = await shop.shipment(order_id)
     query = f"mutation($id: ID!) {{ {field} }}"
     for role, sub in (("shopper", "ann"), ("partner", "acme")):
         assert code(await shop.graph(query, role=role, sub=sub, id=str(shipment.id))) == "FORBIDDEN"
+    assert code(await shop.graph(query, scope="support finance", id=str(shipment.id))) == "FORBIDDEN"
     assert code(await shop.graph(query, role=None, id=str(shipment.id))) == "UNAUTHENTICATED"
     assert await shop.shipment(order_id) == shipment
 
@@ -224,6 +226,27 @@ async def test_a_voided_label_goes_back_and_its_goods_are_prepared_anew(shop: Sh
     assert len(shop.live_labels(order_id)) == 1
 
 
+async def test_a_split_shipment_goes_out_in_two_parcels(shop: Shop) -> None:
+    order_id, key = await shop.paid_order(), str(uuid4())
+    whole = (await shop.shipment(order_id)).id
+    answers = [await shop.split(whole, {1: 1}, key=key, scope="fulfilment") for _ in range(2)]
+    assert answers[0] == answers[1]
+    void, first, second = answers[0]["data"]["it"]
+    assert (void["id"], void["status"]) == (str(whole), "VOIDED")
+    assert first["lines"] == [{"line": 1, "quantity": 1}]
+    assert second["lines"] == [{"line": 1, "quantity": 1}, {"line": 2, "quantity": 1}]
+    assert (await shop.buy(UUID(first["id"])))["data"]["it"]["status"] == "LABELLED"
+    assert await shop.types(order_id) == ["prepared", "voided", "prepared", "prepared", "labelled"]
+    assert code(await shop.split(whole, {1: 1})) == "INVALID_TRANSITION"
+
+
+@pytest.mark.parametrize("lines", [{}, {1: 0, 2: 1}, {1: 2, 2: 1}, dict.fromkeys(range(101), 1)])
+async def test_a_split_of_everything_or_of_nothing_is_bad_input(shop: Shop, lines: dict[int, int]) -> None:
+    order_id = await shop.paid_order()
+    assert code(await shop.split((await shop.shipment(order_id)).id, lines)) == "BAD_INPUT"
+    assert await shop.types(order_id) == ["prepared"]
+
+
 async def test_a_provider_that_takes_its_time_leaves_the_wish_accepted(dock: Shop) -> None:
     """Nobody works at the dock: the wait ends, and the answer is the shipment as it stands."""
     order_id = await dock.paid_order()
@@ -234,7 +257,7 @@ async def test_a_provider_that_takes_its_time_leaves_the_wish_accepted(dock: Sho
         waits=dock.service.waits,
         settings=dock.settings.model_copy(update={"outcome_wait": 0.0}),
     )
-    context = Context(Principal(Role.STAFF, "test|eve"), "test", None, impatient)
+    context = Context(Principal(Role.STAFF, "test|eve", scopes=frozenset(Scope)), "test", None, impatient)
     query = f'mutation {{ buyShippingLabel(shipmentId: "{shipment_id}") {{ status trackingNumber }} }}'
     answer = await schema.execute(query, context_value=context)
     assert answer.errors is None

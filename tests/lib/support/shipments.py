@@ -75,6 +75,39 @@ def cancelled(order_id: UUID) -> orders.OrderCancelled:
     return orders.OrderCancelled(**_about(order_id), cancelled_at=NOW, reason="shopper")
 
 
+def _quantities(lines: dict[int, int]) -> tuple[orders.LineQuantity, ...]:
+    return tuple(orders.LineQuantity(line=line, quantity=quantity) for line, quantity in lines.items())
+
+
+def items_cancelled(order_id: UUID, lines: dict[int, int]) -> orders.OrderItemsCancelled:
+    return orders.OrderItemsCancelled(
+        **_about(order_id), cancelled_at=NOW, lines=_quantities(lines), reason="shopper"
+    )
+
+
+def handed_over(order_id: UUID, lines: dict[int, int]) -> orders.OrderHandedOver:
+    return orders.OrderHandedOver(
+        **_about(order_id),
+        handed_over_at=NOW,
+        lines=_quantities(lines),
+        carrier="UPS",
+        tracking_number="1Z999",
+    )
+
+
+def address_changed(order_id: UUID, **address: Any) -> orders.OrderAddressChanged:
+    changed = ADDRESS.model_copy(update=address)
+    return orders.OrderAddressChanged(**_about(order_id), changed_at=NOW, shipping_address=changed)
+
+
+def held(order_id: UUID, hold_id: UUID, reason: str = "checking the address") -> orders.OrderHeld:
+    return orders.OrderHeld(**_about(order_id), hold_id=hold_id, held_at=NOW, reason=reason)
+
+
+def released(order_id: UUID, hold_id: UUID) -> orders.OrderReleased:
+    return orders.OrderReleased(**_about(order_id), hold_id=hold_id, released_at=NOW)
+
+
 def _about(order_id: UUID) -> dict[str, Any]:
     return {
         "order_id": order_id,
@@ -274,8 +307,8 @@ class Shop:
         answer = await self.http.post(url).body_json({"status": status, **parcel}).build().send()
         assert answer.status == 200
 
-    def token(self, role: str = "staff", sub: str = "eve") -> str:
-        return self.box.issuer.token(TokenRequest.model_validate({"role": role, "sub": sub}))
+    def token(self, role: str = "staff", sub: str = "eve", scope: str | None = None) -> str:
+        return self.box.issuer.token(TokenRequest.model_validate({"role": role, "sub": sub, "scope": scope}))
 
     async def graph(
         self,
@@ -283,10 +316,11 @@ class Shop:
         *,
         role: str | None = "staff",
         sub: str = "eve",
+        scope: str | None = None,
         key: str | None = None,
         **variables: Any,
     ) -> dict[str, Any]:
-        headers = {"authorization": f"Bearer {self.token(role, sub)}"} if role else {}
+        headers = {"authorization": f"Bearer {self.token(role, sub, scope)}"} if role else {}
         if key:
             headers["idempotency-key"] = key
         request = self.http.post(f"{self.url}/graphql").headers(headers)
@@ -307,6 +341,11 @@ class Shop:
     async def void(self, shipment_id: UUID, **more: Any) -> dict[str, Any]:
         query = "mutation($id: ID!) { it: voidShippingLabel(shipmentId: $id) { %s } }"
         return await self.graph(query % FIELDS, id=str(shipment_id), **more)
+
+    async def split(self, shipment_id: UUID, lines: dict[int, int], **more: Any) -> dict[str, Any]:
+        query = "mutation($id: ID!, $lines: [ShipmentLineInput!]!) { it: splitShipment(shipmentId: $id, lines: $lines) { %s } }"
+        pieces = [{"line": line, "quantity": quantity} for line, quantity in lines.items()]
+        return await self.graph(query % FIELDS, id=str(shipment_id), lines=pieces, **more)
 
     async def labelled_order(self, **changes: Any) -> UUID:
         order_id = await self.paid_order(**changes)

@@ -46,6 +46,7 @@ class StaffCase(StrEnum):
     """Why a person has to look at a shipment."""
 
     CANCELLED_AFTER_DISPATCH = "cancelled_after_dispatch"
+    ADDRESS_CHANGED_AFTER_DISPATCH = "address_changed_after_dispatch"
     LABEL_REFUND_REFUSED = "label_refund_refused"
     SCANNED_AFTER_VOID = "scanned_after_void"
 
@@ -61,7 +62,7 @@ class Work(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`line` is its number within the order; `weight_grams` is for one piece."""
+    """`line` is its number within the order, `quantity` what is still wanted; `weight_grams` is for one piece."""
 
     line: int
     quantity: int
@@ -85,8 +86,19 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Why nothing of the order may go out, until the order is released from it."""
+
+    id: UUID
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Consignment:
-    """One order, as far as shipping needs it; its row is the lock of all that concerns the order."""
+    """One order, as far as shipping needs it; its row is the lock of all that concerns the order.
+
+    `holds` are the open ones; `released` are those that are over, also of holds that were not heard of yet.
+    """
 
     order_id: UUID
     version: int
@@ -99,6 +111,8 @@ class Consignment:
     placed_at: datetime
     paid_at: datetime | None = None
     cancelled_at: datetime | None = None
+    holds: tuple[Hold, ...] = ()
+    released: tuple[UUID, ...] = ()
 
     @property
     def destination(self) -> orders.Address:
@@ -199,6 +213,14 @@ def refusal(shipment: Shipment, target: ShipmentStatus, why: str = "") -> Refusa
         status=shipment.status,
         allowed=list(allowed(shipment)),
     )
+
+
+def unless_held(consignment: Consignment, shipment: Shipment, decision: Decision) -> Decision:
+    """The decision; a repeat changes nothing, so it is answered. Raises Refusal ON_HOLD."""
+    if consignment.holds and decision != Decision(shipment):
+        reason = consignment.holds[0].reason
+        raise Refusal(Code.ON_HOLD, f"The order is on hold: {reason}", reason=reason)
+    return decision
 
 
 def prepare(

@@ -120,6 +120,13 @@ def given_up(shipment: Shipment) -> Decision:
     return Decision(replace(shipment, label=LabelStage.NONE) if unwanted else shipment)
 
 
+def held(shipment: Shipment) -> Decision:
+    """The order was put on hold before anything was bought: staff ask again when it is released."""
+    if shipment.label not in UNDER_WAY:
+        return Decision(shipment)
+    return Decision(replace(shipment, label=LabelStage.NONE, rate_id=None, rated_at=None))
+
+
 def failed(shipment: Shipment, reason: str, now: datetime) -> Decision:
     """No label, for good: staff may ask again."""
     if shipment.status is ShipmentStatus.VOIDED or shipment.label not in UNDER_WAY:

@@ -1,7 +1,7 @@
 """The shipping subgraph: an order's shipments for those who may see the order, and what staff does with them."""
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Self, TypeVar
@@ -10,26 +10,34 @@ from uuid import UUID
 import strawberry
 
 from shared import commands
-from shared.auth import Principal
+from shared.auth import Principal, Scope
 from shared.contracts.money import to_major
 from shared.db import Database
 from shared.errors import Code, Refusal
 from shared.graphql import Info
 from shared.texts import checked
 from shared.tx import Tx
-from shipping import domain, labels, store
-from shipping.domain import UNDER_WAY, Decision, LabelStage, ShipmentStatus
+from shipping import changes, domain, labels, store
+from shipping.domain import UNDER_WAY, Consignment, Decision, LabelStage, LineQuantity, ShipmentStatus
 from shipping.store import CONSIGNMENTS, SHIPMENTS
 
 strawberry.enum(ShipmentStatus, description="How far a parcel has come.")
 _MAX_TEXT = 100
+_MAX_LINES = 100
 _TRACKING_NUMBER = re.compile(r"[!-~]{1,64}")
 T = TypeVar("T")
+Decide = Callable[[Consignment, domain.Shipment, Tx], Decision]
 Find = Callable[[Database, Principal, Sequence[UUID]], Awaitable[list[T | None]]]
 
 
 @strawberry.type(description="How many pieces of an order's line are in the shipment.")
 class ShipmentLine:
+    line: int
+    quantity: int
+
+
+@strawberry.input(description="How many pieces of an order's line.")
+class ShipmentLineInput:
     line: int
     quantity: int
 
@@ -115,15 +123,15 @@ class Order:
 @strawberry.type
 class Mutation:
     @strawberry.mutation(
-        description="Buy a label of `service` (name or Shippo's token), else the cheapest. Asking again never buys twice. Staff."
+        description="Buy a label of `service` (name or Shippo's token), else the cheapest. Asking again never buys twice. Staff (fulfilment)."
     )
     async def buy_shipping_label(
         self, info: Info, shipment_id: strawberry.ID, service: str | None = None
     ) -> Shipment:
         wanted = _text("service", service)
 
-        def decide(shipment: domain.Shipment, _: datetime) -> Decision:
-            return labels.ask(shipment, wanted)
+        def decide(consignment: Consignment, shipment: domain.Shipment, _: Tx) -> Decision:
+            return domain.unless_held(consignment, shipment, labels.ask(shipment, wanted))
 
         arguments = {"shipmentId": shipment_id, "service": wanted}
         found = await _change(info, "buyShippingLabel", shipment_id, arguments, decide)
@@ -132,7 +140,7 @@ class Mutation:
         return found
 
     @strawberry.mutation(
-        description="The courier has it: by our label, or by the tracking number of a label bought elsewhere. Staff."
+        description="The courier has it: by our label, or by the tracking number of a label bought elsewhere. Staff (fulfilment)."
     )
     async def dispatch_shipment(
         self,
@@ -148,46 +156,72 @@ class Mutation:
                 Code.BAD_INPUT, "trackingNumber has 1 to 64 ASCII characters", argument="trackingNumber"
             )
 
-        def decide(shipment: domain.Shipment, now: datetime) -> Decision:
-            return domain.dispatch(shipment, courier, number, now)
+        def decide(consignment: Consignment, shipment: domain.Shipment, tx: Tx) -> Decision:
+            decision = domain.dispatch(shipment, courier, number, tx.now)
+            return domain.unless_held(consignment, shipment, decision)
 
         arguments = {"shipmentId": shipment_id, "trackingNumber": number, "carrier": courier}
         return await _change(info, "dispatchShipment", shipment_id, arguments, decide)
 
     @strawberry.mutation(
-        description="Give the label back; the shipment is void, and another is prepared for an order that goes on. Staff."
+        description="Give the label back; the shipment is void, and another is prepared for an order that goes on. Staff (fulfilment)."
     )
     async def void_shipping_label(self, info: Info, shipment_id: strawberry.ID) -> Shipment:
-        def decide(shipment: domain.Shipment, _: datetime) -> Decision:
+        def decide(_: Consignment, shipment: domain.Shipment, __: Tx) -> Decision:
             return domain.ask_to_void(shipment)
 
         return await _change(info, "voidShippingLabel", shipment_id, {"shipmentId": shipment_id}, decide)
 
+    @strawberry.mutation(
+        description="Two parcels of one that has no label: `lines`, and the rest. Answers all of the order's shipments. Staff (fulfilment)."
+    )
+    async def split_shipment(
+        self, info: Info, shipment_id: strawberry.ID, lines: list[ShipmentLineInput]
+    ) -> list[Shipment]:
+        pieces = _pieces(lines)
+
+        def decide(consignment: Consignment, shipment: domain.Shipment, tx: Tx) -> Iterable[Decision]:
+            return changes.split(consignment, shipment, pieces, tx.new_id, tx.now)
+
+        arguments = {"shipmentId": shipment_id, "lines": [[line.line, line.quantity] for line in lines]}
+        _, order_id = await _commit(info, "splitShipment", shipment_id, arguments, decide)
+        caller = info.context.principal
+        [found] = await store.find_of_orders(info.context.service.db, caller, [UUID(order_id)])
+        return [Shipment.of(shipment, caller) for shipment in found or ()]
+
 
 async def _change(
+    info: Info, field: str, shipment_id: str, arguments: dict[str, Any], decide: Decide
+) -> Shipment:
+    """Commit the wish, wait a bounded time for the provider's part of it, answer what is there then."""
+    service, caller = info.context.service, info.context.principal
+    key, order_id = await _commit(info, field, shipment_id, arguments, lambda *given: (decide(*given),))
+
+    async def read() -> domain.Shipment:
+        return await _find(info, key)
+
+    done = await service.waits.until(order_id, read, _is_settled, service.settings.outcome_wait)
+    return Shipment.of(done, caller)
+
+
+async def _commit(
     info: Info,
     field: str,
     shipment_id: str,
     arguments: dict[str, Any],
-    decide: Callable[[domain.Shipment, datetime], Decision],
-) -> Shipment:
-    """Commit the wish, wait a bounded time for the provider's part of it, answer what is there then."""
+    decide: Callable[[Consignment, domain.Shipment, Tx], Iterable[Decision]],
+) -> tuple[UUID, str]:
+    """The shipment's id and its order's, once what was decided is written down. Raises Refusal."""
     context = info.context
-    context.principal.require_staff()
-    service, unknown = context.service, Refusal(Code.SHIPMENT_NOT_FOUND, "No such shipment")
-    key = commands.uuid_or(shipment_id, unknown)
-
-    async def read() -> domain.Shipment:
-        [found] = await store.find_shipments(service.db, context.principal, [key])
-        if found is None:
-            raise unknown
-        return found
+    context.principal.require_staff(Scope.FULFILMENT)
+    service, key = context.service, commands.uuid_or(shipment_id, _unknown())
+    order_id = str((await _find(info, key)).order_id)
 
     async def command(tx: Tx) -> str:
-        store.apply(tx, decide(tx.get(SHIPMENTS, key), tx.now))
+        for decision in decide(tx.get(CONSIGNMENTS, order_id), tx.get(SHIPMENTS, key), tx):
+            store.apply(tx, decision)
         return str(key)
 
-    order_id = str((await read()).order_id)
     await commands.execute(
         service.db,
         service.name,
@@ -197,8 +231,28 @@ async def _change(
         correlation_id=context.correlation_id,
         once=context.once(field, arguments),
     )
-    done = await service.waits.until(order_id, read, _is_settled, service.settings.outcome_wait)
-    return Shipment.of(done, context.principal)
+    return key, order_id
+
+
+async def _find(info: Info, key: UUID) -> domain.Shipment:
+    """As it is now. Raises Refusal SHIPMENT_NOT_FOUND."""
+    [found] = await store.find_shipments(info.context.service.db, info.context.principal, [key])
+    if found is None:
+        raise _unknown()
+    return found
+
+
+def _unknown() -> Refusal:
+    return Refusal(Code.SHIPMENT_NOT_FOUND, "No such shipment")
+
+
+def _pieces(lines: Sequence[ShipmentLineInput]) -> list[LineQuantity]:
+    """Raises Refusal BAD_INPUT."""
+    if len(lines) > _MAX_LINES or any(line.quantity < 1 for line in lines):
+        raise Refusal(
+            Code.BAD_INPUT, f"lines has {_MAX_LINES} entries at most, of 1 piece at least", argument="lines"
+        )
+    return [LineQuantity(line.line, line.quantity) for line in lines]
 
 
 def _is_settled(shipment: domain.Shipment) -> bool:

@@ -13,10 +13,12 @@ from shared.mapping import Mapping, decoder
 from shared.statements import one_of
 from shared.tx import Missing, Tx
 from shared.visibility import Reading, visible
+from shipping.changes import Change
 from shipping.domain import (
     Checkpoint,
     Consignment,
     Decision,
+    Hold,
     LabelStage,
     Line,
     LineQuantity,
@@ -31,13 +33,21 @@ def _checkpoints(rows: list[dict[str, Any]]) -> tuple[Checkpoint, ...]:
     return tuple(Checkpoint(**row | {"time": datetime.fromisoformat(row["time"])}) for row in rows)
 
 
+def _holds(rows: list[dict[str, Any]]) -> tuple[Hold, ...]:
+    return tuple(Hold(UUID(row["id"]), row["reason"]) for row in rows)
+
+
 _line, _quantity = decoder(Line), decoder(LineQuantity)
 
 CONSIGNMENTS = Mapping(
     consignments,
     Consignment,
     key="order_id",
-    decode={"lines": lambda rows: tuple(map(_line, rows))},
+    decode={
+        "lines": lambda rows: tuple(map(_line, rows)),
+        "holds": _holds,
+        "released": lambda ids: tuple(map(UUID, ids)),
+    },
 )
 SHIPMENTS = Mapping(
     shipments,
@@ -63,6 +73,13 @@ def apply(tx: Tx, decision: Decision) -> None:
     tx.emit(*decision.facts)
     for request in decision.requests:
         tx.request(request.work, shipment.order_id, request.payload, dedupe=request.dedupe)
+
+
+def apply_change(tx: Tx, change: Change) -> None:
+    """Write down what became of an order's consignment and of its shipments."""
+    tx.save(CONSIGNMENTS, change.consignment)
+    for decision in change.decisions:
+        apply(tx, decision)
 
 
 def _of_orders(role: Role) -> Select[Any]:

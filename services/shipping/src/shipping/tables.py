@@ -35,6 +35,8 @@ consignments = Table(
     Column("placed_at", _TIME, nullable=False),
     Column("paid_at", _TIME),
     Column("cancelled_at", _TIME),
+    Column("holds", JSONB, nullable=False, server_default="[]"),
+    Column("released", JSONB, nullable=False, server_default="[]"),
 )
 
 shipments = Table(

@@ -14,7 +14,7 @@ import structlog
 from shared.db import Database
 from shared.jobs import Job, Jobs
 from shared.tx import Tx
-from shipping import domain, events, labels
+from shipping import changes, domain, events, labels
 from shipping.domain import LabelStage, Shipment, ShipmentStatus, Work
 from shipping.labels import Label, NotOffered, Rate, Refunded, Refused
 from shipping.provider import Shippo
@@ -40,8 +40,17 @@ class Unwanted:
 
 
 @dataclass(frozen=True, slots=True)
+class OnHold:
+    """The order must not go out; nothing was called."""
+
+
+@dataclass(frozen=True, slots=True)
 class Expired:
     """The fixed rate is too old to be bought; it was not."""
+
+
+Rated = Rate | Refused | NotOffered | Unwanted | OnHold
+Bought = Label | Refused | Unseen | Unwanted | OnHold | Expired
 
 
 class Calls:
@@ -50,10 +59,12 @@ class Calls:
     def __init__(self, provider: Shippo, database: Callable[[], Database], settings: Settings) -> None:
         self._provider, self._database, self._settings = provider, database, settings
 
-    async def rate(self, job: Job) -> Rate | Refused | NotOffered | Unwanted:
+    async def rate(self, job: Job) -> Rated:
         consignment, shipment = await self._load(job)
         if shipment.label is not LabelStage.REQUESTED or shipment.status is ShipmentStatus.VOIDED:
             return Unwanted()
+        if consignment.holds:
+            return OnHold()
         return await self._provider.rate(
             sender=self._settings.ship_from,
             destination=consignment.destination,
@@ -63,7 +74,7 @@ class Calls:
             metadata=metadata_of(shipment),
         )
 
-    async def buy(self, job: Job) -> Label | Refused | Unseen | Unwanted | Expired:
+    async def buy(self, job: Job) -> Bought:
         rate_id, again = job.payload["rate_id"], job.attempts > 1
         if again or job.payload.get("looks"):
             found = await self._provider.find(rate_id)
@@ -72,10 +83,12 @@ class Calls:
             looks = 1 if again else job.payload["looks"] + 1
             if looks < LOOKS:
                 return Unseen(looks)
-        _, shipment = await self._load(job)
+        consignment, shipment = await self._load(job)
         wanted = shipment.label is LabelStage.RATED and shipment.rate_id == rate_id
         if not wanted or shipment.status is ShipmentStatus.VOIDED or shipment.rated_at is None:
             return Unwanted()
+        if consignment.holds:
+            return OnHold()
         if datetime.now(UTC) - shipment.rated_at > labels.RATES_LIVE:
             return Expired()
         return await self._provider.buy(rate_id, metadata_of(shipment))
@@ -88,9 +101,7 @@ class Calls:
         carrier, number = shipment.carrier or "", shipment.tracking_number or ""
         return await self._provider.follow(carrier, number, metadata_of(shipment))
 
-    async def record_bought(
-        self, job: Job, outcome: Label | Refused | Unseen | Unwanted | Expired, tx: Tx
-    ) -> None:
+    async def record_bought(self, job: Job, outcome: Bought, tx: Tx) -> None:
         shipment = _shipment(job, tx)
         match outcome:
             case Label():
@@ -102,6 +113,8 @@ class Calls:
                 tx.request(Work.BUY, job.key, {**job.payload, "looks": looks}, due_at=later)
             case Expired():
                 apply(tx, labels.expired(shipment, job.payload["rate_id"]))
+            case OnHold():
+                apply(tx, labels.held(shipment))
             case Unwanted():
                 apply(tx, labels.given_up(shipment))
 
@@ -109,7 +122,7 @@ class Calls:
         return await load(self._database(), UUID(job.payload["shipment_id"]))
 
 
-async def record_rated(job: Job, outcome: Rate | Refused | NotOffered | Unwanted, tx: Tx) -> None:
+async def record_rated(job: Job, outcome: Rated, tx: Tx) -> None:
     shipment = _shipment(job, tx)
     match outcome:
         case Rate():
@@ -118,12 +131,14 @@ async def record_rated(job: Job, outcome: Rate | Refused | NotOffered | Unwanted
             apply(tx, labels.not_offered(shipment, reason))
         case Refused(reason):
             apply(tx, labels.failed(shipment, reason, tx.now))
+        case OnHold():
+            apply(tx, labels.held(shipment))
         case Unwanted():
             apply(tx, labels.given_up(shipment))
 
 
 async def record_refunded(job: Job, outcome: Refunded | Refused, tx: Tx) -> None:
-    """A shipment that staff voided is prepared anew, since its order still wants the goods."""
+    """A shipment whose label went back is prepared anew, as far as its order still wants the goods."""
     before, transaction_id = _shipment(job, tx), job.payload["transaction_id"]
     if isinstance(outcome, Refused):
         log.warning("label refund refused", transaction_id=transaction_id, reason=outcome.reason)
@@ -131,9 +146,10 @@ async def record_refunded(job: Job, outcome: Refunded | Refused, tx: Tx) -> None
     decision = labels.refunded(before, transaction_id, tx.now)
     apply(tx, decision)
     voided = decision.shipment.status is ShipmentStatus.VOIDED and before.status is ShipmentStatus.LABELLED
-    consignment = tx.get(CONSIGNMENTS, before.order_id)
-    if voided and consignment.cancelled_at is None:
-        apply(tx, domain.prepare(consignment, before.lines, tx.new_id(), tx.now))
+    if voided:
+        consignment, of_order = tx.get(CONSIGNMENTS, before.order_id), tx.all(SHIPMENTS, before.order_id)
+        for anew in changes.prepare_anew(consignment, of_order, before.lines, tx.new_id, tx.now):
+            apply(tx, anew)
     return None
 
 
