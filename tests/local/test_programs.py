@@ -109,6 +109,22 @@ def test_sandbox_and_services_share_addresses_and_secrets(directory: RunDirector
     assert programs["notifications"].environment["SMTP_URL"] == f"smtp://127.0.0.1:{sandbox['SMTP_PORT']}"
 
 
+def test_shipping_alone_has_the_key_that_signs_quotes_and_it_survives_a_restart(
+    directory: RunDirectory,
+) -> None:
+    programs = table(directory)
+    having = {
+        name: part.environment["QUOTE_KEY"]
+        for name, part in programs.items()
+        if "QUOTE_KEY" in part.environment
+    }
+    assert set(having) == {"shipping"}
+    assert table(directory)["shipping"].environment["QUOTE_KEY"] == having["shipping"]
+    users = table(directory, {"QUOTE_KEY": "users own"})
+    assert users["shipping"].environment["QUOTE_KEY"] == "users own"
+    assert "QUOTE_KEY" not in users["orders"].environment
+
+
 @pytest.mark.parametrize("chosen", sorted(PROVIDERS))
 def test_a_real_provider_wins_over_the_sandbox_and_is_told_to_its_service_alone(
     directory: RunDirectory, chosen: str

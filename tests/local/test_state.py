@@ -9,6 +9,7 @@ import pytest
 from ordermesh.errors import LauncherError
 from ordermesh.process import Identity
 from ordermesh.state import LAUNCHER, RunDirectory, Running
+from shared.signing import Signer
 
 NOBODY_ANY_MORE = Identity(os.getpid(), "another start")
 
@@ -59,6 +60,13 @@ class TestSecrets:
         assert RunDirectory(directory.path).secret("webhook") == secret
         assert (directory.path / "secrets" / "webhook").stat().st_mode & 0o777 == 0o600
         assert (directory.path / "secrets").stat().st_mode & 0o777 == 0o700
+
+    def test_a_signing_key_is_one_that_a_signer_takes_and_stays_the_same(
+        self, directory: RunDirectory
+    ) -> None:
+        pem = directory.signing_key("shipping-key")
+        Signer("shipping", pem)
+        assert RunDirectory(directory.path).signing_key("shipping-key") == pem
 
     def test_no_two_secrets_are_equal(self, directory: RunDirectory, tmp_path: Path) -> None:
         other = RunDirectory(tmp_path / "other").prepare()

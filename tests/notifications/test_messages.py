@@ -137,6 +137,25 @@ def test_what_a_fact_carries_is_escaped_in_html_and_in_slack(example: ExampleOf)
     assert evil in shipped.text
 
 
+def test_no_message_repeats_an_address(example: ExampleOf) -> None:
+    """Whoever typed it could have anything mailed to others."""
+    changed: Any = example("order.address_changed")
+    typed = set(changed.shipping_address.model_dump(exclude={"name", "state", "country"}).values()) - {None}
+    assert len(typed) >= 4
+    for message in (message_of(Channel.EMAIL, changed), message_of(Channel.SLACK, example("order.placed"))):
+        assert [text for text in typed if text in message.text + message.html + message.subject] == []
+
+
+def test_pieces_taken_off_are_counted_over_the_lines(example: ExampleOf) -> None:
+    lines = [{"line": 1, "quantity": 2}, {"line": 3, "quantity": 1}]
+    message = message_of(Channel.EMAIL, example("order.items_cancelled", lines=lines))
+    assert "We took 3 items off your order" in message.text
+
+
+def test_a_hold_without_a_deadline_names_none(example: ExampleOf) -> None:
+    assert "ends by itself" not in message_of(Channel.SLACK, example("order.held", deadline=None)).text
+
+
 @pytest.mark.parametrize("name", ["Ann", " Ann\n Lee ", "Dr. Ann O'Hara-Lee", "安娜"])
 def test_a_customer_is_greeted_by_name(name: str) -> None:
     assert greeting(name) == f"Hello {' '.join(name.split())},"

@@ -276,17 +276,43 @@ class TestCancel:
 class TestSettleOutside:
     def test_is_nothing_new_for_what_we_captured(self) -> None:
         captured = a_payment(PaymentState.CAPTURED, captured_at=NOW, captured_amount=2599)
-        assert domain.settle_outside(captured, 2599, NOW) == Decision(captured)
+        assert domain.settle_outside(captured, 2599, "stripe", NOW) == Decision(captured)
 
     def test_books_a_partners_money(self) -> None:
-        paid = domain.settle_outside(a_payment(PaymentState.EXTERNAL), 2599, NOW).payment
+        paid = domain.settle_outside(a_payment(PaymentState.EXTERNAL), 2599, "partner", NOW).payment
         assert (paid.status, paid.captured_amount, paid.captured_at) == (PaymentState.EXTERNAL, 2599, NOW)
 
     @pytest.mark.parametrize("state", [PaymentState.READY, PaymentState.PROCESSING])
     def test_closes_an_intent_that_nobody_should_pay_any_more(self, state: PaymentState) -> None:
-        decision = domain.settle_outside(a_payment(state), 2599, NOW)
+        decision = domain.settle_outside(a_payment(state), 2599, "offline", NOW)
         assert decision.payment.status is PaymentState.EXTERNAL
         assert kinds(decision) == [CANCEL_INTENT]
+
+    @pytest.mark.parametrize("card_first", [True, False])
+    def test_keeps_staffs_money_apart_from_a_card_that_was_captured_all_the_same(
+        self, *, card_first: bool
+    ) -> None:
+        payment = a_payment(amount=2600)
+        steps = [
+            lambda payment: domain.learn(payment, an_intent(News.SUCCEEDED), NOW),
+            lambda payment: domain.settle_outside(payment, 2600, "offline", NOW),
+        ]
+        facts: list[PaymentFact] = []
+        for step in steps if card_first else reversed(steps):
+            decision = step(payment)
+            payment, facts = decision.payment, [*facts, *decision.facts]
+            again = step(payment)
+            assert again.payment == payment
+        assert (payment.captured_amount, payment.external_amount, payment.card_amount) == (5199, 2600, 2599)
+        assert payment.status is PaymentState.CAPTURED
+        [told] = facts
+        assert (told.type, told.amount) == ("payment.captured", 2599)
+
+    def test_tells_by_its_status_what_was_booked_before_the_two_were_kept_apart(self) -> None:
+        before = a_payment(PaymentState.EXTERNAL, captured_amount=2600, captured_at=NOW)
+        assert before.card_amount == 0
+        after = domain.learn(before, an_intent(News.SUCCEEDED), NOW).payment
+        assert (after.external_amount, after.card_amount) == (2600, 2599)
 
 
 def test_a_client_secret_is_in_no_repr() -> None:

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from payments import refunds
 from payments.domain import Payment, PaymentState
 from payments.refunds import STEPS, ProviderRefund, Refund, RefundNews, RefundState
-from shared.contracts.payments import PaymentFact, PaymentRefunded, PaymentRefundFailed
+from shared.contracts.orders import OrderRefundRequested
+from shared.contracts.payments import PaymentCaptured, PaymentFact, PaymentRefunded, PaymentRefundFailed
+from shared.errors import Code, Refusal
 
 if TYPE_CHECKING:
     from support.payments import House
@@ -86,6 +88,67 @@ class TestTheTable:
         assert payment.refunded_amount == (1000 if refund.status is RefundState.SUCCEEDED else 0)
         assert said.count("payment.refunded") <= 1
         assert said.count("payment.refund_failed") == (RefundNews.FAILED in heard)
+
+
+class TestWhichMoneyGoesBack:
+    BOTH = captured(captured_amount=5200, external_amount=2600)
+
+    def asked(self, payment: Payment, amount: int, *others: Refund) -> Refund:
+        fact = OrderRefundRequested(
+            order_id=payment.order_id,
+            order_number="ORD-20261122-00001",
+            customer_id=payment.customer_id,
+            currency="USD",
+            refund_id=uuid4(),
+            requested_at=NOW,
+            amount=amount,
+            reason="too small",
+        )
+        decision = refunds.request(payment, others, fact, NOW)
+        assert bool(decision.calls) == (decision.refund.status is RefundState.REQUESTED)
+        return decision.refund
+
+    def test_the_cards_first_and_then_the_other(self) -> None:
+        by_card = self.asked(self.BOTH, 2600)
+        outside = self.asked(self.BOTH, 2600, replace(by_card, status=RefundState.SUCCEEDED))
+        assert (by_card.status, outside.status) == (RefundState.REQUESTED, RefundState.EXTERNAL_DUE)
+        assert self.asked(self.BOTH, 1, by_card, outside).status is RefundState.FAILED
+
+    def test_a_card_refund_that_failed_leaves_the_cards_money_there(self) -> None:
+        failed = a_refund(RefundState.FAILED, 2600)
+        assert self.asked(self.BOTH, 2600, failed).status is RefundState.REQUESTED
+
+    def test_what_the_card_cannot_give_alone_is_due_from_outside(self) -> None:
+        assert self.asked(self.BOTH, 2601).status is RefundState.EXTERNAL_DUE
+
+    def test_what_was_handed_back_outside_is_none_of_the_cards(self) -> None:
+        done = replace(a_refund(RefundState.SUCCEEDED, 2600), handed_back_at=NOW)
+        assert self.asked(self.BOTH, 2600, done).status is RefundState.REQUESTED
+
+    @given(st.lists(st.integers(1, 3000), max_size=8))
+    def test_never_more_by_card_than_the_card_gave_nor_more_than_came_in(self, amounts: list[int]) -> None:
+        made: list[Refund] = []
+        for amount in amounts:
+            made.append(self.asked(self.BOTH, amount, *made))
+        live = [refund for refund in made if refund.status is not RefundState.FAILED]
+        assert sum(refund.amount for refund in live if not refund.is_external) <= self.BOTH.card_amount
+        assert sum(refund.amount for refund in live) <= self.BOTH.captured_amount
+
+    def test_staffs_word_that_it_was_handed_back_counts_once(self) -> None:
+        due = a_refund(RefundState.EXTERNAL_DUE)
+        done = refunds.confirm(self.BOTH, due, NOW)
+        assert (done.refund.status, done.payment.refunded_amount) == (RefundState.SUCCEEDED, 1000)
+        [said] = done.facts
+        assert isinstance(said, PaymentRefunded)
+        assert (said.refund_id, said.amount, said.refunded_at) == (due.id, 1000, NOW)
+        again = refunds.confirm(done.payment, done.refund, NOW)
+        assert (again.payment, again.refund, again.facts) == (done.payment, done.refund, ())
+
+    @pytest.mark.parametrize("state", sorted(set(RefundState) - {RefundState.EXTERNAL_DUE}))
+    def test_staff_cannot_confirm_what_the_provider_tells(self, state: RefundState) -> None:
+        with pytest.raises(Refusal) as refused:
+            refunds.confirm(self.BOTH, a_refund(state), NOW)
+        assert refused.value.code is Code.INVALID_TRANSITION
 
 
 def test_why_a_refund_failed_is_not_forgotten() -> None:
@@ -201,3 +264,27 @@ async def test_what_a_partner_collected_is_due_from_the_partner(house: House) ->
     ]
     assert await house.said_types(order_id) == ["payment.refund_failed"]
     assert house.trouble.calls == []
+
+
+async def test_an_order_that_was_paid_twice_gives_the_card_its_money_back_and_owes_the_rest(
+    house: House,
+) -> None:
+    """Staff took the money while the shopper was paying: the intent was captured before it could be closed."""
+    order_id = await house.placed(2599)
+    await house.confirm(order_id)
+    await house.hear(house.order_paid(order_id, 2599, "offline"))
+    await house.settled()
+    payment = await house.payment(order_id)
+    assert (payment.captured_amount, payment.card_amount, payment.external_amount) == (5198, 2599, 2599)
+    twice, later = house.refund_requested(order_id, 2599), house.refund_requested(order_id, 1000)
+    await house.hear(twice, later)
+    await house.settled()
+    states = {refund.id: refund.status for refund in await house.refunds(order_id)}
+    assert states == {
+        twice.refund_id: RefundState.SUCCEEDED,
+        later.refund_id: RefundState.EXTERNAL_DUE,
+    }
+    [effect] = house.box.record.effects(kind="stripe.refund.succeeded")
+    assert effect.amount == 2599
+    captures = [fact for fact in await house.said(order_id) if isinstance(fact, PaymentCaptured)]
+    assert [fact.amount for fact in captures] == [2599]

@@ -34,7 +34,7 @@ import notifications.schema
 import orders.graph
 import orders.lists.schema
 import payments.schema
-import shipping.schema
+import shipping.graph
 from shared.auth import Principal, Role
 from shared.execution import CompiledExecutor, Completers, Operations
 from shared.graphql import Context
@@ -71,7 +71,7 @@ SCHEMAS = {
     "order": rooted(orders.graph.OrderNode),
     "skus": rooted(orders.graph.SkuNode),
     "payments": rooted(payments.schema.Order),
-    "shipping": rooted(shipping.schema.Order),
+    "shipping": rooted(shipping.graph.Order),
     "notifications": rooted(notifications.schema.Order),
 }
 

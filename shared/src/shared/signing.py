@@ -10,13 +10,25 @@ from typing import Any
 import jwt
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from jwt.algorithms import OKPAlgorithm
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 JWKS_PATH = "/.well-known/jwks.json"
+
+
+def new_pem() -> str:
+    """A new private Ed25519 key."""
+    return (
+        Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    )
 
 
 class Signer:

@@ -121,8 +121,9 @@ class House:
     def customer(self, name: str = "ann") -> UUID:
         return customer_id_of(self.issuer, name)
 
-    def token(self, role: str, name: str) -> str:
-        return self.box.issuer.token(TokenRequest.model_validate({"role": role, "sub": name}))
+    def token(self, role: str, name: str, scope: str | None = None) -> str:
+        wanted = {"role": role, "sub": name, "scope": scope}
+        return self.box.issuer.token(TokenRequest.model_validate(wanted))
 
     async def hear(self, *facts: Fact, event_ids: Sequence[UUID] | None = None) -> None:
         ids = event_ids or [uuid4() for _ in facts]
@@ -192,8 +193,12 @@ class House:
         await self.settled()
         return order_id
 
-    async def graph(self, query: str, token: str | None = None, **variables: Any) -> dict[str, Any]:
+    async def graph(
+        self, query: str, token: str | None = None, key: str | None = None, **variables: Any
+    ) -> dict[str, Any]:
         request = self.http.post(f"{self.url}/graphql").body_json({"query": query, "variables": variables})
+        if key is not None:
+            request = request.header("idempotency-key", key)
         if token is not None:
             request = request.header("authorization", f"Bearer {token}")
         answer: dict[str, Any] = await (await request.build().send()).json()
@@ -253,10 +258,10 @@ class House:
         }
         return OrderPlaced.model_validate(about | changes)
 
-    def order_paid(self, order_id: UUID, amount: int = 2599) -> OrderPaid:
+    def order_paid(self, order_id: UUID, amount: int = 2599, method: str = "partner") -> OrderPaid:
         about = self._about(order_id)
         return OrderPaid.model_validate(
-            about | {"paid_at": NOW, "amount": amount, "method": "partner", "lines": ()}
+            about | {"paid_at": NOW, "amount": amount, "method": method, "lines": ()}
         )
 
     def order_cancelled(self, order_id: UUID) -> OrderCancelled:

@@ -17,7 +17,9 @@ import sandbox
 from sandbox.issuer import TokenRequest
 from shared import commands
 from shared.contracts import orders
+from shared.contracts.catalog import SkuListed
 from shared.contracts.envelope import FACTS, Envelope, Fact
+from shared.contracts.topics import topic_of
 from shared.ids import customer_id_of
 from shared.inbox import Inbox, Record
 from shared.jobs import Jobs
@@ -69,6 +71,18 @@ def placed(order_id: UUID, **changes: Any) -> orders.OrderPlaced:
 def paid(order_id: UUID) -> orders.OrderPaid:
     lines = (orders.LineQuantity(line=1, quantity=2), orders.LineQuantity(line=2, quantity=1))
     return orders.OrderPaid(**_about(order_id), paid_at=NOW, amount=4349, method="stripe", lines=lines)
+
+
+def listed(sku_id: str, weight_grams: int) -> SkuListed:
+    return SkuListed(
+        sku_id=sku_id,
+        product_id="P-1",
+        name="Thing",
+        price=1250,
+        shipping_price=0,
+        currency="USD",
+        weight_grams=weight_grams,
+    )
 
 
 def cancelled(order_id: UUID) -> orders.OrderCancelled:
@@ -123,9 +137,8 @@ def record(fact: Fact, event_id: UUID | None = None) -> Record:
         event_id or uuid4(), fact.type, fact.version, "orders", fact.key, datetime.now(UTC), "test", ""
     )
     headers = tuple((name, value.encode()) for name, value in envelope.headers().items())
-    return Record(
-        "order-events", 0, next(_offsets), fact.key.encode(), fact.model_dump_json().encode(), headers
-    )
+    topic = topic_of(type(fact)).name
+    return Record(topic, 0, next(_offsets), fact.key.encode(), fact.model_dump_json().encode(), headers)
 
 
 def customer_of(issuer: str, sub: str) -> UUID:

@@ -52,6 +52,8 @@ PROVIDERS = {
     "Slack": Provider("notifications", "SLACK_WEBHOOK_URL", ("SLACK_WEBHOOK_URL",)),
     "SMTP": Provider("notifications", "SMTP_URL", ("SMTP_URL", "EMAIL_FROM")),
 }
+_KEYS = {"shipping": "QUOTE_KEY"}
+"""The variable of the key that a service signs with: the user's, or one that outlives the stack."""
 # What we decide for each process: the user's value would reach processes that it is not meant for.
 _OURS = {
     *(name for provider in PROVIDERS.values() for name in provider.variables),
@@ -59,6 +61,7 @@ _OURS = {
     *("DATABASE_URL", "HOST", "PORT", "SMTP_PORT", "STATE", "STATE_DIR", "SUBGRAPHS", "AUTH_ISSUERS"),
     *("KAFKA_URL", "KAFKA_IDEMPOTENCE", "KAFKA_FETCH_MAX_WAIT_MS", "ISSUER_URL"),
     *("STRIPE_WEBHOOK_URL", "STRIPE_WEBHOOK_EVENTS", "SHIPPO_WEBHOOK_URL"),
+    *_KEYS.values(),
 }
 STRIPE_EVENTS = (
     *(f"payment_intent.{what}" for what in ("succeeded", "payment_failed", "canceled", "processing")),
@@ -155,8 +158,17 @@ def _service(name: str, around: Surroundings, ports: Mapping[str, int]) -> dict[
         **_base(around, ports[name]),
         **_shared(around, ports),
         **_providers(name, around, ports),
+        **_signing_key(name, around),
         "DATABASE_URL": around.infrastructure.databases[name],
     }
+
+
+def _signing_key(service: str, around: Surroundings) -> dict[str, str]:
+    variable = _KEYS.get(service)
+    if variable is None:
+        return {}
+    users = around.settings.environment.get(variable)
+    return {variable: users or around.directory.signing_key(f"{service}-key")}
 
 
 def _gateway(around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:

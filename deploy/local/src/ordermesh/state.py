@@ -13,13 +13,14 @@ import random
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 from ordermesh.errors import LauncherError
 from ordermesh.process import Identity
+from shared.signing import new_pem
 
 # Below the range from which systems take the ports of outgoing connections, so that none of those is in the way later.
 _CHOICES = range(20_000, 32_000)
@@ -87,10 +88,17 @@ class RunDirectory:
 
     def secret(self, name: str) -> str:
         """A random secret, made when first asked for."""
+        return self._secret(name, lambda: secrets.token_urlsafe(24))
+
+    def signing_key(self, name: str) -> str:
+        """A private Ed25519 key (PEM), made when first asked for."""
+        return self._secret(name, new_pem)
+
+    def _secret(self, name: str, make: Callable[[], str]) -> str:
         with _locked(self.path / "secrets"):
             path = self.path / "secrets" / name
             if not path.exists():
-                _write(path, secrets.token_urlsafe(24))
+                _write(path, make())
             return path.read_text()
 
     def port(self, name: str, *, default: int | None = None, asked: int | None = None) -> int:

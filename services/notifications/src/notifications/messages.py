@@ -1,7 +1,8 @@
 """Which fact says what to whom: one literal table, and the messages that it makes of a fact. Pure: no I/O, no clock.
 
 Customers hear of their order from `order-events` alone; staff hear by Slack, of payments' and shipping's failures too. A
-message older than its maximum age is not sent: a restored database does not mail last month again.
+message older than its maximum age is not sent: a restored database does not mail last month again. An address is in no message:
+whoever typed it could have anything mailed to others.
 """
 
 import re
@@ -17,8 +18,11 @@ from notifications.domain import Channel, Contact, Guarantee, Message, Notificat
 from notifications.rendering import Link
 from shared.contracts.envelope import Fact
 from shared.contracts.orders import (
+    OrderAddressChanged,
     OrderCancelled,
     OrderDelivered,
+    OrderHeld,
+    OrderItemsCancelled,
     OrderPaid,
     OrderPaymentFailed,
     OrderPlaced,
@@ -181,6 +185,41 @@ OCCASIONS: Dict[type[Fact], Occasion] = {
             ),
             _alert("Order {{ number }} came back to us."),
         ),
+    ),
+    OrderItemsCancelled: Occasion(
+        "cancelled_at",
+        (
+            _email(
+                "Your order {{ number }} has changed",
+                "We took {{ lines | sum(attribute='quantity') }}"
+                "{% if lines | sum(attribute='quantity') == 1 %} item{% else %} items{% endif %} off your order {{ number }}.",
+                "If you have paid for that already, the amount will be refunded, and we will let you know.",
+                "The rest of your order goes on as before.",
+            ),
+        ),
+        per="cancelled_at",
+    ),
+    OrderAddressChanged: Occasion(
+        "changed_at",
+        (
+            _email(
+                "The address of your order {{ number }} has changed",
+                "Your order {{ number }} will go to the new address that we were given for it.",
+                "If that was not you, please answer this email at once.",
+            ),
+        ),
+        per="changed_at",
+    ),
+    OrderHeld: Occasion(
+        "held_at",
+        (
+            _alert(
+                "Order {{ number }} is on hold: {{ reason }}."
+                "{% if deadline %} The hold ends by itself at {{ deadline.strftime('%Y-%m-%d %H:%M') }} UTC.{% endif %}"
+                " Nothing of it goes out meanwhile."
+            ),
+        ),
+        per="hold_id",
     ),
     PaymentRefundFailed: Occasion(
         "failed_at",

@@ -25,6 +25,8 @@ from shared.contracts.payments import (
 
 PARTNER = "partner"
 """The payment method of an order that somebody else collects."""
+OFFLINE = "offline"
+"""How an order was paid that staff took the money for: beside whatever the provider captured of it."""
 
 CREATE_INTENT = "stripe.create_intent"
 CANCEL_INTENT = "stripe.cancel_intent"
@@ -99,7 +101,10 @@ class Fee:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """`attempted_at` is when, by the provider's clock, the newest attempt that we know of changed."""
+    """`captured_amount` is all that came in, `external_amount` what of it came from outside and not by our provider.
+
+    `attempted_at` is when, by the provider's clock, the newest attempt that we know of changed.
+    """
 
     order_id: UUID
     version: int
@@ -121,10 +126,16 @@ class Payment:
     failure_code: str | None = None
     attempted_at: datetime | None = None
     captured_at: datetime | None = None
+    external_amount: int = 0
 
     @property
     def is_payable(self) -> bool:
         return self.status in _PAYABLE
+
+    @property
+    def card_amount(self) -> int:
+        """What our provider captured. A row of before `external_amount` says by its status that it was nothing."""
+        return 0 if self.status is PaymentState.EXTERNAL else self.captured_amount - self.external_amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +179,21 @@ def open_payment(fact: OrderPlaced, now: datetime) -> Decision:
     return Decision(payment, calls=(ProviderCall(CREATE_INTENT, asked, f"intent:{fact.order_id}"),))
 
 
-def settle_outside(payment: Payment, amount: int, paid_at: datetime) -> Decision:
-    """The order counts as paid. If the money did not come through us it came from outside, and our intent must close."""
-    if payment.captured_at is not None:
+def settle_outside(payment: Payment, amount: int, method: str, paid_at: datetime) -> Decision:
+    """The order counts as paid. If the money did not come through us it came from outside, and our intent must close.
+
+    What staff took came from outside for sure, also where a card was captured at the same moment.
+    """
+    if payment.external_amount or (payment.captured_at is not None and method != OFFLINE):
         return Decision(payment)
+    by_card = payment.status is PaymentState.CAPTURED
     outside = replace(
-        payment, status=PaymentState.EXTERNAL, captured_amount=amount, captured_at=paid_at, failure_code=None
+        payment,
+        status=payment.status if by_card else PaymentState.EXTERNAL,
+        captured_amount=payment.captured_amount + amount,
+        external_amount=amount,
+        captured_at=payment.captured_at or paid_at,
+        failure_code=None,
     )
     return Decision(outside, calls=_close(outside) if payment.is_payable else ())
 
@@ -214,7 +234,11 @@ def learn(payment: Payment, intent: Intent, at: datetime) -> Decision:
     )
     if status is PaymentState.CAPTURED and payment.status is not PaymentState.CAPTURED:
         after = replace(
-            after, captured_amount=intent.captured_amount, charge_id=intent.charge_id, captured_at=at
+            after,
+            captured_amount=payment.captured_amount + intent.captured_amount,
+            external_amount=payment.captured_amount,
+            charge_id=intent.charge_id,
+            captured_at=payment.captured_at or at,
         )
     return Decision(after, facts=_told(payment, after, intent, at), calls=_due(after, intent))
 
@@ -274,7 +298,7 @@ def _cancelled(payment: Payment) -> Decision:
 
 def _captured(payment: Payment, at: datetime) -> PaymentCaptured:
     return PaymentCaptured(
-        **about_amount(payment, payment.captured_amount),
+        **about_amount(payment, payment.card_amount),
         payment_intent_id=payment.payment_intent_id or "",
         charge_id=payment.charge_id or "",
         captured_at=at,

@@ -28,7 +28,8 @@ async def on_order_placed(fact: OrderPlaced, tx: Tx) -> None:
 
 @handlers.on(OrderPaid, PAYMENTS)
 async def on_order_paid(fact: OrderPaid, tx: Tx) -> None:
-    settle(tx, domain.settle_outside(tx.get(PAYMENTS, fact.order_id), fact.amount, fact.paid_at))
+    payment = tx.get(PAYMENTS, fact.order_id)
+    settle(tx, domain.settle_outside(payment, fact.amount, fact.method, fact.paid_at))
 
 
 @handlers.on(OrderCancelled, PAYMENTS)

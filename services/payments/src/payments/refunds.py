@@ -10,9 +10,10 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from payments.domain import Decision, Payment, PaymentState, ProviderCall, about_amount
+from payments.domain import Decision, Payment, ProviderCall, about_amount
 from shared.contracts.orders import OrderRefundRequested
 from shared.contracts.payments import PaymentFact, PaymentRefunded, PaymentRefundFailed
+from shared.errors import Code, Refusal
 
 REFUND = "stripe.refund"
 
@@ -62,7 +63,10 @@ class ProviderRefund:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """`id` is the refund's name for good, given by orders; `provider_refund_id` is the provider's."""
+    """`id` is the refund's name for good, given by orders; `provider_refund_id` is the provider's.
+
+    `handed_back_at` is when staff confirmed that the shopper has the money of a refund that was EXTERNAL_DUE.
+    """
 
     id: UUID
     version: int
@@ -73,6 +77,11 @@ class Refund:
     created_at: datetime
     provider_refund_id: str | None = None
     failure_code: str | None = None
+    handed_back_at: datetime | None = None
+
+    @property
+    def is_external(self) -> bool:
+        return self.status is RefundState.EXTERNAL_DUE or self.handed_back_at is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +102,11 @@ def request(
         status=RefundState.REQUESTED,
         created_at=now,
     )
-    spoken_for = sum(other.amount for other in refunds if other.status is not RefundState.FAILED)
+    others = [other for other in refunds if other.status is not RefundState.FAILED]
+    spoken_for = sum(other.amount for other in others)
     if spoken_for + fact.amount > payment.captured_amount:
         return learn(payment, refund, ProviderRefund(None, RefundNews.FAILED, "exceeds_captured"), now)
-    if payment.status is PaymentState.EXTERNAL:
+    if not goes_by_card(payment, others, fact.amount):
         return RefundDecision(payment, refund=replace(refund, status=RefundState.EXTERNAL_DUE))
     asked = {
         "refund_id": str(refund.id),
@@ -105,6 +115,30 @@ def request(
     }
     call = ProviderCall(REFUND, asked, f"refund:{refund.id}")
     return RefundDecision(payment, calls=(call,), refund=refund)
+
+
+def goes_by_card(payment: Payment, others: Iterable[Refund], amount: int) -> bool:
+    """Card money goes back first, while it is enough; what is more is due from whoever took the money outside.
+
+    `others` are the refunds that were not in vain. One that is larger than what is left of either part is not torn in two.
+    """
+    return amount <= payment.card_amount - sum(other.amount for other in others if not other.is_external)
+
+
+def confirm(payment: Payment, refund: Refund, now: datetime) -> RefundDecision:
+    """Staff's word that the shopper has the money of a refund that was due from outside. Raises Refusal INVALID_TRANSITION."""
+    if refund.handed_back_at is not None:
+        return RefundDecision(payment, refund=refund)
+    if refund.status is not RefundState.EXTERNAL_DUE:
+        raise Refusal(
+            Code.INVALID_TRANSITION,
+            f"A refund that is {refund.status} is not due from outside",
+            status=refund.status,
+            allowed=[],
+        )
+    done = replace(refund, status=RefundState.SUCCEEDED, handed_back_at=now)
+    paid_back = replace(payment, refunded_amount=payment.refunded_amount + refund.amount)
+    return RefundDecision(paid_back, facts=_told(payment, done, now), refund=done)
 
 
 def learn(payment: Payment, refund: Refund, seen: ProviderRefund, at: datetime) -> RefundDecision:

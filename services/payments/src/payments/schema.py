@@ -1,4 +1,5 @@
-"""The subgraph of payments: `Order.payment`, and what went back. No mutation lives here; refunds are asked of orders.
+"""The subgraph of payments: `Order.payment`, and what went back. Refunds are asked of orders; here it is only confirmed that money was
+handed back outside.
 
 Amounts are Float in major units with exact cents, times ISO 8601 in UTC.
 """
@@ -11,11 +12,15 @@ import strawberry
 
 from payments import domain, refunds
 from payments.domain import PaymentState
+from payments.handlers import settle
 from payments.refunds import RefundState
-from payments.store import find_payments, find_refunds
-from shared.auth import Principal, Role
+from payments.store import PAYMENTS, REFUNDS, find_payments, find_refunds, order_of_refund
+from shared import commands
+from shared.auth import Principal, Role, Scope
 from shared.contracts.money import to_major
+from shared.errors import Code, Refusal
 from shared.graphql import Info
+from shared.tx import Tx
 
 strawberry.enum(
     PaymentState,
@@ -51,6 +56,9 @@ class Payment:
     amount: float
     currency: str
     captured_amount: float
+    external_amount: float = strawberry.field(
+        description="What of capturedAmount came from outside and not by card."
+    )
     refunded_amount: float
     fee: float | None = strawberry.field(
         description="What the provider kept, in feeCurrency; for staff only."
@@ -85,6 +93,7 @@ class Payment:
             amount=to_major(payment.amount, payment.currency),
             currency=payment.currency,
             captured_amount=to_major(payment.captured_amount, payment.currency),
+            external_amount=to_major(payment.captured_amount - payment.card_amount, payment.currency),
             refunded_amount=to_major(payment.refunded_amount, payment.currency),
             fee=to_major(fee, fee_currency) if fee is not None and fee_currency else None,
             fee_currency=fee_currency,
@@ -115,9 +124,43 @@ class Order:
         return cls(id=id, payment=Payment.of(payment, context.principal)) if payment else None
 
 
+@strawberry.type
+class Mutation:
+    @strawberry.mutation(
+        description="The shopper has the money of a refund that was EXTERNAL_DUE. Said again, it changes nothing. Staff (finance)."
+    )
+    async def confirm_external_refund(self, info: Info, refund_id: strawberry.ID) -> PaymentRefund:
+        context, unknown = info.context, Refusal(Code.BAD_INPUT, "No such refund", argument="refundId")
+        context.principal.require_staff(Scope.FINANCE)
+        service, key = context.service, commands.uuid_or(refund_id, unknown)
+        order_id = await order_of_refund(service.db, key)
+        if order_id is None:
+            raise unknown
+
+        async def command(tx: Tx) -> str:
+            decision = refunds.confirm(tx.get(PAYMENTS, order_id), tx.get(REFUNDS, key), tx.now)
+            tx.save(REFUNDS, decision.refund)
+            settle(tx, decision)
+            return str(key)
+
+        await commands.execute(
+            service.db,
+            service.name,
+            command,
+            (PAYMENTS, [str(order_id)]),
+            (REFUNDS, [str(order_id)]),
+            correlation_id=context.correlation_id,
+            once=context.once("confirmExternalRefund", {"refundId": refund_id}),
+        )
+        [payment] = await find_payments(service.db, context.principal, [order_id])
+        [of_order] = await find_refunds(service.db, context.principal, [order_id])
+        done = next(refund for refund in of_order if refund.id == key)
+        return PaymentRefund.of(done, payment.currency if payment else "")
+
+
 def _may_pay(payment: domain.Payment, principal: Principal) -> bool:
-    """Whoever sees the payment as the order's shopper or as staff; a partner sees it too, and pays elsewhere."""
-    return payment.is_payable and principal.role in {Role.SHOPPER, Role.STAFF}
+    """Whoever sees the payment as the order's shopper, with an account or without, or as staff; a partner sees it too, and pays elsewhere."""
+    return payment.is_payable and principal.role in {Role.SHOPPER, Role.GUEST, Role.STAFF}
 
 
-schema = strawberry.federation.Schema(types=[Order])
+schema = strawberry.federation.Schema(mutation=Mutation, types=[Order])

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import Text, bindparam, select
+from sqlalchemy import Text, Uuid, bindparam, select
 
 from payments.domain import Payment, PaymentState
 from payments.refunds import Refund, RefundState
@@ -30,6 +30,7 @@ _REFUNDS = Reading(
 _OF_INTENT = Statement(
     select(payments.c.order_id).where(payments.c.payment_intent_id == bindparam("intent", type_=Text))
 )
+_OF_REFUND = Statement(select(refunds.c.order_id).where(refunds.c.id == bindparam("refund", type_=Uuid)))
 
 
 async def find_payments(
@@ -47,6 +48,12 @@ async def find_refunds(db: Database, principal: Principal, order_ids: Sequence[U
     for row in await _REFUNDS.fetch(db, principal, ids=list(order_ids)):
         found[row.order_id].append(REFUNDS.entity_of_values(row))
     return [found[order_id] for order_id in order_ids]
+
+
+async def order_of_refund(db: Database, refund_id: UUID) -> UUID | None:
+    """For staff: which order a refund is of; None for one that is unknown."""
+    rows = await db.fetch(_OF_REFUND, {"refund": refund_id})
+    return rows[0].order_id if rows else None
 
 
 async def order_of_intent(db: Database, payment_intent_id: str) -> UUID | None:

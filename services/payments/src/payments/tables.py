@@ -43,6 +43,7 @@ payments = Table(
     Column("created_at", _TIME, nullable=False),
     Column("attempted_at", _TIME),
     Column("captured_at", _TIME),
+    Column("external_amount", BigInteger, nullable=False, server_default="0"),
     CheckConstraint(f"status IN ({_STATUSES})", name="payments_status_known"),
     CheckConstraint(
         "refunded_amount BETWEEN 0 AND captured_amount", name="payments_refunded_within_captured"
@@ -62,6 +63,7 @@ refunds = Table(
     Column("provider_refund_id", Text),
     Column("failure_code", Text),
     Column("created_at", _TIME, nullable=False),
+    Column("handed_back_at", _TIME),
     CheckConstraint(f"status IN ({_REFUND_STATUSES})", name="refunds_status_known"),
     Index("refunds_order_id", "order_id", "id"),
 )

@@ -84,7 +84,7 @@ def redirect(
 ) -> Change:
     """Another address; the name and the phone number stay where it has none. A label to the old one goes back."""
     kept = {field: address[field] or consignment.address[field] for field in ("name", "phone")}
-    after = replace(consignment, address=address | kept)
+    after = replace(consignment, address=address | kept, shipping_rate_id=None)
     decisions: list[Decision] = []
     for shipment in shipments:
         if shipment.label in UNDER_WAY and shipment.status is ShipmentStatus.PREPARED:

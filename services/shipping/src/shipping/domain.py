@@ -97,7 +97,8 @@ class Hold:
 class Consignment:
     """One order, as far as shipping needs it; its row is the lock of all that concerns the order.
 
-    `holds` are the open ones; `released` are those that are over, also of holds that were not heard of yet.
+    `shipping_rate_id` is the carrier's offer that the shopper took, until a label is bought by it or it no longer fits;
+    `shipping_service` is the service of that offer. `holds` are the open ones; `released` are those that are over, also of holds that were not heard of yet.
     """
 
     order_id: UUID
@@ -111,12 +112,21 @@ class Consignment:
     placed_at: datetime
     paid_at: datetime | None = None
     cancelled_at: datetime | None = None
+    shipping_rate_id: str | None = None
+    shipping_service: str | None = None
     holds: tuple[Hold, ...] = ()
     released: tuple[UUID, ...] = ()
 
     @property
     def destination(self) -> orders.Address:
         return orders.Address.model_validate(self.address)
+
+    def offer_for(self, shipment: "Shipment") -> str | None:
+        """The offer that the shopper took, if it is for all that is in this shipment and nobody wants another service."""
+        wanted = {(line.line, line.quantity) for line in self.lines if line.quantity}
+        is_whole = wanted == {(line.line, line.quantity) for line in shipment.lines}
+        as_chosen = shipment.asked_service in (None, self.shipping_service)
+        return self.shipping_rate_id if is_whole and as_chosen else None
 
     def weight_of(self, lines: Iterable[LineQuantity]) -> int:
         """In grams; carriers take nothing that weighs nothing."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from shared.contracts import orders
+from shared.contracts.catalog import SkuListed
 from shared.contracts.orders import (
     OrderAddressChanged,
     OrderCancelled,
@@ -19,6 +20,7 @@ from shared.tx import Tx
 from shipping import changes
 from shipping.domain import Consignment, Hold, Line, LineQuantity, cancel
 from shipping.store import CONSIGNMENTS, SHIPMENTS, apply, apply_change
+from shipping.tables import skus
 
 handlers = Handlers("shipping")
 
@@ -76,6 +78,11 @@ async def on_order_released(fact: OrderReleased, tx: Tx) -> None:
     tx.save(CONSIGNMENTS, changes.release(tx.get(CONSIGNMENTS, fact.order_id), fact.hold_id))
 
 
+@handlers.on(SkuListed)
+async def on_sku_listed(fact: SkuListed, tx: Tx) -> None:
+    tx.upsert(skus, id=fact.sku_id, weight_grams=fact.weight_grams, updated_at=tx.now)
+
+
 def _quantities(lines: Sequence[orders.LineQuantity]) -> list[LineQuantity]:
     return [LineQuantity(line.line, line.quantity) for line in lines]
 
@@ -95,4 +102,6 @@ def _consignment(fact: OrderPlaced) -> Consignment:
         address=address,
         lines=tuple(Line(line.line, line.quantity, line.weight_grams) for line in fact.lines),
         placed_at=fact.placed_at,
+        shipping_rate_id=fact.shipping_rate_id,
+        shipping_service=fact.shipping_service,
     )

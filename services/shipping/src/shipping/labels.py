@@ -27,13 +27,15 @@ RATES_LIVE = timedelta(days=6, hours=12)
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A price that can be bought; `cost` in minor units of `currency`."""
+    """A price that can be bought; `cost` in minor units of `currency`, `days` of transit, made at `made_at` (None: just now)."""
 
     rate_id: str
     carrier: str
     service: str
     cost: int
     currency: str
+    days: int | None = None
+    made_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def rated(shipment: Shipment, rate: Rate, now: datetime) -> Decision:
         shipment,
         label=LabelStage.RATED,
         rate_id=rate.rate_id,
-        rated_at=now,
+        rated_at=rate.made_at or now,
         carrier=rate.carrier,
         service=rate.service,
         cost=rate.cost,

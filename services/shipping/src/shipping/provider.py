@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from http import HTTPStatus
 from typing import Any
@@ -110,19 +110,27 @@ class Shippo:
         metadata: str,
     ) -> Rate | Refused | NotOffered:
         """The cheapest rate, of `service` (its name or Shippo's token) if one is asked. Asking costs nothing. Raises Unknown."""
-        answer = await self._post(
-            "/shipments",
-            {
-                "address_from": _address(sender),
-                "address_to": _address(destination),
-                "parcels": [_parcel(parcel, grams)],
-                "metadata": metadata,
-                "async": False,
-            },
-        )
+        answer = await self._post("/shipments", _shipment(sender, destination, parcel, grams, metadata))
         if isinstance(answer, Refused):
             return answer
         return _choose(answer.get("rates") or [], service) or _no_rate(answer, service)
+
+    async def rates(
+        self, *, sender: Address, destination: Address, parcel: Parcel, grams: int
+    ) -> Sequence[Rate] | Refused:
+        """All there are, the cheapest first; none where no carrier goes. Raises Unknown."""
+        answer = await self._post("/shipments", _shipment(sender, destination, parcel, grams, "quote"))
+        if isinstance(answer, Refused):
+            return answer
+        return sorted(map(_rate, answer.get("rates") or []), key=lambda rate: (rate.cost, rate.rate_id))
+
+    async def offered(self, rate_id: str, destination: Address, grams: int) -> Rate | None:
+        """A rate that was quoted, if what it was quoted for weighs as much and goes to the very same person. Raises Unknown."""
+        rate = await self._look(f"/rates/{rate_id}")
+        shipment = await self._look(f"/shipments/{rate['shipment']}") if rate else None
+        if rate is None or shipment is None or not _is_for(shipment, destination, grams):
+            return None
+        return _rate(rate)
 
     async def buy(self, rate_id: str, metadata: str) -> Label | Refused:
         """Every call buys. Raises Unknown, then `find` has to look before this is called again."""
@@ -176,6 +184,16 @@ class Shippo:
         answer: Json = await response.json()
         return answer
 
+    async def _look(self, path: str) -> Json | None:
+        """None: Shippo knows none of that name."""
+        response = await _sent(self._client.get(self._base + path))
+        if response.status == HTTPStatus.NOT_FOUND:
+            return None
+        if response.status != HTTPStatus.OK:
+            raise Unknown(f"Shippo answered {response.status} to GET {path}")
+        answer: Json = await response.json()
+        return answer
+
 
 async def _sent(request: RequestBuilder) -> Response:
     """The answer, read to its end. Raises Unknown for a lost connection or a time-out."""
@@ -218,13 +236,18 @@ def _choose(rates: Sequence[Json], service: str | None) -> Rate | None:
     offered = [rate for rate in rates if service is None or service.casefold() in _names(rate)]
     if not offered:
         return None
-    chosen = min(offered, key=lambda rate: (Decimal(rate["amount"]), rate["object_id"]))
+    return _rate(min(offered, key=lambda rate: (Decimal(rate["amount"]), rate["object_id"])))
+
+
+def _rate(shown: Json) -> Rate:
     return Rate(
-        rate_id=chosen["object_id"],
-        carrier=chosen["provider"],
-        service=chosen["servicelevel"]["name"],
-        cost=_minor(chosen["amount"], chosen["currency"]),
-        currency=chosen["currency"],
+        rate_id=shown["object_id"],
+        carrier=shown["provider"],
+        service=shown["servicelevel"]["name"],
+        cost=_minor(shown["amount"], shown["currency"]),
+        currency=shown["currency"],
+        days=shown.get("estimated_days"),
+        made_at=datetime.fromisoformat(shown["object_created"]),
     )
 
 
@@ -289,6 +312,26 @@ def _address(address: Address) -> Json:
         "country": address.country,
         "phone": address.phone or "",
     }
+
+
+def _shipment(sender: Address, destination: Address, parcel: Parcel, grams: int, metadata: str) -> Json:
+    return {
+        "address_from": _address(sender),
+        "address_to": _address(destination),
+        "parcels": [_parcel(parcel, grams)],
+        "metadata": metadata,
+        "async": False,
+    }
+
+
+def _is_for(shipment: Json, destination: Address, grams: int) -> bool:
+    """Its label would name this person, and its price is for this weight. Shippo shows what it was given, perhaps in capitals."""
+    shown, wanted = shipment["address_to"], _address(destination)
+    same = all(
+        str(shown.get(field) or "").strip().casefold() == wanted[field].strip().casefold() for field in wanted
+    )
+    weights = [(Decimal(parcel["weight"]), parcel["mass_unit"]) for parcel in shipment["parcels"]]
+    return same and weights == [(Decimal(grams), "g")]
 
 
 def _parcel(parcel: Parcel, grams: int) -> Json:

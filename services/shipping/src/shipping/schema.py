@@ -1,39 +1,33 @@
-"""The shipping subgraph: an order's shipments for those who may see the order, and what staff does with them."""
+"""The shipping subgraph: an order's shipments for those who may see the order, what staff does with them, and quotes for everybody."""
 
+import dataclasses
 import re
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from datetime import datetime
-from functools import partial
-from typing import Any, Self, TypeVar
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 from uuid import UUID
 
 import strawberry
 
 from shared import commands
-from shared.auth import Principal, Scope
-from shared.contracts.money import to_major
-from shared.db import Database
+from shared.auth import Scope
+from shared.contracts.orders import Address
 from shared.errors import Code, Refusal
 from shared.graphql import Info
 from shared.texts import checked
 from shared.tx import Tx
 from shipping import changes, domain, labels, store
 from shipping.domain import UNDER_WAY, Consignment, Decision, LabelStage, LineQuantity, ShipmentStatus
+from shipping.graph import Order, Shipment, ShippingQuote
+from shipping.quotes import Quote
 from shipping.store import CONSIGNMENTS, SHIPMENTS
 
-strawberry.enum(ShipmentStatus, description="How far a parcel has come.")
 _MAX_TEXT = 100
 _MAX_LINES = 100
+_MAX_QUANTITY, _MAX_QUOTES, _MAX_ADDRESS = 10_000, 50, 200
+_COUNTRY = re.compile(r"[A-Z]{2}")
 _TRACKING_NUMBER = re.compile(r"[!-~]{1,64}")
-T = TypeVar("T")
 Decide = Callable[[Consignment, domain.Shipment, Tx], Decision]
-Find = Callable[[Database, Principal, Sequence[UUID]], Awaitable[list[T | None]]]
-
-
-@strawberry.type(description="How many pieces of an order's line are in the shipment.")
-class ShipmentLine:
-    line: int
-    quantity: int
 
 
 @strawberry.input(description="How many pieces of an order's line.")
@@ -42,88 +36,55 @@ class ShipmentLineInput:
     quantity: int
 
 
-@strawberry.type(description="A carrier's scan. `time` is ISO 8601 in UTC.")
-class Checkpoint:
-    time: str
-    status: str
-    message: str
-    location: str
+@strawberry.input
+class QuoteItemInput:
+    sku: str
+    quantity: int
 
 
-@strawberry.federation.type(
-    keys=["id"],
-    description="A parcel. Times are ISO 8601 in UTC; labelUrl, cost and staffCase are for staff.",
+@strawberry.input(
+    description="With the name and the phone number of the order to come, its label can be bought at this very rate."
 )
-class Shipment:
-    id: strawberry.ID
-    status: ShipmentStatus
-    carrier: str | None
-    service: str | None
-    tracking_number: str | None
-    tracking_url: str | None
-    label_url: str | None
-    cost: float | None
-    currency: str | None
-    lines: list[ShipmentLine]
-    checkpoints: list[Checkpoint]
-    prepared_at: str
-    labelled_at: str | None
-    dispatched_at: str | None
-    delivered_at: str | None
-    returned_at: str | None
-    failure_reason: str | None
-    staff_case: str | None
-
-    @classmethod
-    async def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:  # noqa: A002 - the key's name
-        """None for a shipment that is unknown, or that the caller may not see."""
-        found = await _load(info, store.find_shipments, id)
-        return None if found is None else cls.of(found, info.context.principal)
-
-    @classmethod
-    def of(cls, shipment: domain.Shipment, caller: Principal) -> Self:
-        """What the caller may know of it."""
-        staff, cost = caller.is_staff, shipment.cost
-        return cls(
-            id=strawberry.ID(str(shipment.id)),
-            status=shipment.status,
-            carrier=shipment.carrier,
-            service=shipment.service,
-            tracking_number=shipment.tracking_number,
-            tracking_url=shipment.tracking_url,
-            label_url=shipment.label_url if staff else None,
-            cost=to_major(cost, shipment.currency or "") if staff and cost is not None else None,
-            currency=shipment.currency,
-            lines=[ShipmentLine(line=line.line, quantity=line.quantity) for line in shipment.lines],
-            checkpoints=[_checkpoint(scan) for scan in shipment.checkpoints],
-            prepared_at=shipment.prepared_at.isoformat(),
-            labelled_at=_iso(shipment.labelled_at),
-            dispatched_at=_iso(shipment.dispatched_at),
-            delivered_at=_iso(shipment.delivered_at),
-            returned_at=_iso(shipment.returned_at),
-            failure_reason=shipment.failure_reason,
-            staff_case=shipment.staff_case if staff else None,
-        )
+class QuoteAddressInput:
+    street: str
+    city: str
+    state: str
+    zip_code: str
+    country: str
+    street2: str | None
+    name: str | None
+    phone: str | None
 
 
-@strawberry.federation.type(keys=["id"])
-class Order:
-    id: strawberry.ID
-    shipments: list[Shipment] | None
-
-    @classmethod
-    async def resolve_reference(cls, info: Info, id: strawberry.ID) -> Self | None:  # noqa: A002 - the key's name
-        """None for an order that is unknown here, or that the caller may not see."""
-        found = await _load(info, store.find_of_orders, id)
-        if found is None:
-            return None
-        return cls(id=id, shipments=[Shipment.of(shipment, info.context.principal) for shipment in found])
+@strawberry.type
+class Query:
+    @strawberry.field(
+        description="What carriers ask for these items to this address, the cheapest first; for everybody."
+    )
+    async def shipping_quotes(
+        self,
+        info: Info,
+        items: list[QuoteItemInput],
+        address: QuoteAddressInput,
+        limit: int | None = strawberry.UNSET,
+    ) -> list[ShippingQuote]:
+        pieces, destination = _ordered(items), _destination(address)
+        most = _MAX_QUOTES if limit is None or limit is strawberry.UNSET else limit
+        if not 1 <= most <= _MAX_QUOTES:
+            raise Refusal(Code.BAD_INPUT, f"limit is 1 to {_MAX_QUOTES}", argument="limit")
+        service = info.context.service
+        weights = await store.weights_of(service.db, list(pieces))
+        if unknown := [sku for sku in pieces if sku not in weights]:
+            raise Refusal(Code.SKU_NOT_FOUND, f"The catalogue does not list {unknown[0]}", sku=unknown[0])
+        grams = sum(weights[sku] * quantity for sku, quantity in pieces.items())
+        found: Sequence[Quote] = await service.quotes.ask(pieces, destination, max(1, grams))
+        return [ShippingQuote.of(quote) for quote in found[:most]]
 
 
 @strawberry.type
 class Mutation:
     @strawberry.mutation(
-        description="Buy a label of `service` (name or Shippo's token), else the cheapest. Asking again never buys twice. Staff (fulfilment)."
+        description="Buy a label of `service` (name or Shippo's token), else of the one that the shopper chose, else the cheapest. Asking again never buys twice. Staff (fulfilment)."
     )
     async def buy_shipping_label(
         self, info: Info, shipment_id: strawberry.ID, service: str | None = None
@@ -259,18 +220,6 @@ def _is_settled(shipment: domain.Shipment) -> bool:
     return shipment.label not in UNDER_WAY and shipment.label is not LabelStage.REFUNDING
 
 
-async def _load(info: Info, find: Find[T], given: str) -> T | None:
-    """By id, through the request's loader: one query for all that a request asks for."""
-    try:
-        key = UUID(given)
-    except ValueError:
-        return None
-    context = info.context
-    load = partial(find, context.service.db, context.principal)
-    found: T | None = await context.loader(find.__name__, load).load(key)
-    return found
-
-
 def _text(name: str, value: str | None) -> str | None:
     """An optional argument, trimmed. Raises Refusal BAD_INPUT."""
     if value is None:
@@ -281,14 +230,28 @@ def _text(name: str, value: str | None) -> str | None:
     return text
 
 
-def _checkpoint(scan: domain.Checkpoint) -> Checkpoint:
-    return Checkpoint(
-        time=scan.time.isoformat(), status=scan.status, message=scan.message, location=scan.location
-    )
+def _ordered(items: Sequence[QuoteItemInput]) -> Counter[str]:
+    """Pieces by SKU. Raises Refusal BAD_INPUT."""
+    if not 1 <= len(items) <= _MAX_LINES:
+        raise Refusal(Code.BAD_INPUT, f"items has 1 to {_MAX_LINES} entries", argument="items")
+    pieces: Counter[str] = Counter()
+    for item in items:
+        if not 1 <= item.quantity <= _MAX_QUANTITY:
+            raise Refusal(Code.BAD_INPUT, f"quantity is 1 to {_MAX_QUANTITY}", argument="quantity")
+        pieces[checked("sku", item.sku, _MAX_TEXT)] += item.quantity
+    return pieces
 
 
-def _iso(at: datetime | None) -> str | None:
-    return at.isoformat() if at is not None else None
+def _destination(given: QuoteAddressInput) -> Address:
+    """Raises Refusal BAD_INPUT."""
+    fields = {field.name: getattr(given, field.name) or "" for field in dataclasses.fields(given)}
+    texts = {name: checked(name, value, _MAX_ADDRESS).strip() for name, value in fields.items()}
+    for name in ("street", "city", "state", "zip_code", "country"):
+        if not texts[name]:
+            raise Refusal(Code.BAD_INPUT, f"The address needs its {name}", argument="address")
+    if not _COUNTRY.fullmatch(texts["country"]):
+        raise Refusal(Code.BAD_INPUT, "country is an ISO 3166-1 alpha-2 code, such as US", argument="address")
+    return Address(**texts)
 
 
-schema = strawberry.federation.Schema(mutation=Mutation, types=[Order, Shipment])
+schema = strawberry.federation.Schema(query=Query, mutation=Mutation, types=[Order, Shipment])

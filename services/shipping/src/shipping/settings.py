@@ -42,6 +42,11 @@ class Settings(ServiceSettings):
     label_second_look: Annotated[float, Field(ge=0)] = 120.0
     """Seconds between two looks for a label whose purchase ended unknown; only when both see none is it bought again."""
 
+    quote_key: SecretStr = SecretStr("")
+    """The private Ed25519 key (PEM) that signs quotes; without one, quotes die with the process."""
+    quote_seconds: Annotated[int, Field(ge=1, le=86_400)] = 1800
+    """How long a quote is good for: much less than the week for which Shippo sells its rate."""
+
     @property
     def webhook_secrets(self) -> tuple[str, ...]:
         every = self.shippo_webhook_secret.get_secret_value().split(",")

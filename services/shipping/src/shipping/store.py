@@ -10,7 +10,7 @@ from sqlalchemy import Select, select
 from shared.auth import Principal, Role
 from shared.db import Database
 from shared.mapping import Mapping, decoder
-from shared.statements import one_of
+from shared.statements import Statement, one_of
 from shared.tx import Missing, Tx
 from shared.visibility import Reading, visible
 from shipping.changes import Change
@@ -26,7 +26,7 @@ from shipping.domain import (
     ShipmentStatus,
     StaffCase,
 )
-from shipping.tables import consignments, shipments
+from shipping.tables import consignments, shipments, skus
 
 
 def _checkpoints(rows: list[dict[str, Any]]) -> tuple[Checkpoint, ...]:
@@ -96,6 +96,9 @@ _OF_ORDERS = Reading(_of_orders)
 _BY_ID = Reading(lambda role: select(shipments).where(one_of(shipments.c.id), visible(role, shipments)))
 
 
+_WEIGHTS = Statement(select(skus.c.id, skus.c.weight_grams).where(one_of(skus.c.id)))
+
+
 async def find_of_orders(
     db: Database, principal: Principal, order_ids: Sequence[UUID]
 ) -> list[list[Shipment] | None]:
@@ -114,6 +117,11 @@ async def find_shipments(db: Database, principal: Principal, ids: Sequence[UUID]
     rows = await _BY_ID.fetch(db, principal, ids=list(ids))
     found = {row.id: SHIPMENTS.entity_of_values(row) for row in rows}
     return [found.get(shipment_id) for shipment_id in ids]
+
+
+async def weights_of(db: Database, sku_ids: Sequence[str]) -> dict[str, int]:
+    """Grams of one piece, of those SKUs that are listed."""
+    return {row.id: row.weight_grams for row in await db.fetch(_WEIGHTS, {"ids": list(sku_ids)})}
 
 
 async def load(db: Database, shipment_id: UUID) -> tuple[Consignment, Shipment]:

@@ -35,8 +35,18 @@ consignments = Table(
     Column("placed_at", _TIME, nullable=False),
     Column("paid_at", _TIME),
     Column("cancelled_at", _TIME),
+    Column("shipping_rate_id", Text),
+    Column("shipping_service", Text),
     Column("holds", JSONB, nullable=False, server_default="[]"),
     Column("released", JSONB, nullable=False, server_default="[]"),
+)
+
+skus = Table(
+    "skus",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("weight_grams", BigInteger, nullable=False),
+    Column("updated_at", _TIME, nullable=False),
 )
 
 shipments = Table(

@@ -5,7 +5,7 @@ nothing: Shippo has no idempotency key, and a request may still be on its way.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -65,14 +65,24 @@ class Calls:
             return Unwanted()
         if consignment.holds:
             return OnHold()
+        if (offer := await self._offer(consignment, shipment)) is not None:
+            return offer
         return await self._provider.rate(
             sender=self._settings.ship_from,
             destination=consignment.destination,
             parcel=self._settings.parcel,
             grams=consignment.weight_of(shipment.lines),
-            service=shipment.asked_service,
+            service=shipment.asked_service or consignment.shipping_service,
             metadata=metadata_of(shipment),
         )
+
+    async def _offer(self, consignment: domain.Consignment, shipment: Shipment) -> Rate | None:
+        """What the shopper was quoted, if it was for this very parcel. One that is too old turns out Expired when it is to be bought."""
+        rate_id = consignment.offer_for(shipment)
+        if rate_id is None:
+            return None
+        grams = consignment.weight_of(shipment.lines)
+        return await self._provider.offered(rate_id, consignment.destination, grams)
 
     async def buy(self, job: Job) -> Bought:
         rate_id, again = job.payload["rate_id"], job.attempts > 1
@@ -126,6 +136,11 @@ async def record_rated(job: Job, outcome: Rated, tx: Tx) -> None:
     shipment = _shipment(job, tx)
     match outcome:
         case Rate():
+            consignment = tx.get(CONSIGNMENTS, shipment.order_id)
+            if (
+                outcome.rate_id == consignment.shipping_rate_id
+            ):  # one label a rate: the next one is rated anew
+                tx.save(CONSIGNMENTS, replace(consignment, shipping_rate_id=None))
             apply(tx, labels.rated(shipment, outcome, tx.now))
         case NotOffered(reason):
             apply(tx, labels.not_offered(shipment, reason))
