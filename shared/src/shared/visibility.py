@@ -32,7 +32,7 @@ def visible(role: Role, table: Table, caller: object = None) -> ColumnElement[bo
         case Role.PARTNER:
             return table.c.partner_id == bindparam("caller", caller, type_=Text)
         case Role.GUEST:
-            order_id: ColumnElement[UUID] = table.c.get("order_id", table.c.id)
+            order_id: ColumnElement[UUID] = table.c["order_id" if "order_id" in table.c else "id"]
             return order_id == bindparam("caller", caller, type_=Uuid)
         case _:
             return false()
