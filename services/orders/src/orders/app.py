@@ -7,7 +7,7 @@ from strawberry.dataloader import DataLoader
 from orders import store
 from orders.deadlines import deadlines
 from orders.handlers import handlers
-from orders.lists import totals
+from orders.lists import export, totals
 from orders.schema import schema
 from orders.settings import Settings
 from orders.store import OrderNumbers
@@ -24,6 +24,7 @@ class Orders(Service):
             handlers=handlers,
             jobs=deadlines,
             schema=schema,
+            routes=[export.route(self)],
             background={"totals": totals.run},
         )
         self.order_numbers = OrderNumbers(self.db, settings.order_prefix)
