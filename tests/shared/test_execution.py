@@ -32,7 +32,7 @@ from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 import notifications.schema
 import orders.graph
-import orders.lists.schema
+import orders.lists.pages
 import payments.schema
 import shipping.graph
 from shared.auth import Principal, Role
@@ -67,7 +67,7 @@ def rooted(type_: Any) -> strawberry.Schema:
 
 
 SCHEMAS = {
-    "orders": rooted(orders.lists.schema.PaginatedOrders),
+    "orders": rooted(orders.lists.pages.PaginatedOrders),
     "order": rooted(orders.graph.OrderNode),
     "skus": rooted(orders.graph.SkuNode),
     "payments": rooted(payments.schema.Order),

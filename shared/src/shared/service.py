@@ -50,7 +50,10 @@ _ANSWERED_ALWAYS = ("/health/live", "/health/ready", "/metrics")
 
 
 class Service:
-    """One service: give it what it hears (`handlers`), does (`jobs`) and answers (`schema`, `webhooks` by their path, `routes`)."""
+    """One service: give it what it hears (`handlers`), does (`jobs`) and answers (`schema`, `webhooks` by their path, `routes`).
+
+    `background` has what else runs as long as the service does, by name: it ends only by being cancelled.
+    """
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class Service:
         schema: strawberry.Schema | None = None,
         webhooks: Mapping[str, Hook] | None = None,
         routes: Sequence[Route] = (),
+        background: Mapping[str, Callable[[Database], Coroutine[Any, Any, None]]] | None = None,
         closing: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
     ) -> None:
         self.name, self.settings = name, settings
@@ -75,6 +79,7 @@ class Service:
         self._backlog = Backlog(self.db, name, self.jobs)
         self._redriver: Redriver | None = None
         self._closing, self._webhooks = closing, dict(webhooks or {})
+        self._background = dict(background or {})
         self._tasks: list[asyncio.Task[None]] = []
         self._starting: asyncio.Task[None] | None = None
         self._lagging: set[tuple[str, str, str]] = set()
@@ -129,6 +134,8 @@ class Service:
         self._run("maintenance", tidying)
         if self._redriver is not None:
             self._run("redrive", self._redriver.run())
+        for name, work in self._background.items():
+            self._run(name, work(self.db))
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)

@@ -7,6 +7,7 @@ from strawberry.dataloader import DataLoader
 from orders import store
 from orders.deadlines import deadlines
 from orders.handlers import handlers
+from orders.lists import export, totals
 from orders.schema import schema
 from orders.settings import Settings
 from orders.store import OrderNumbers
@@ -17,7 +18,15 @@ class Orders(Service):
     """The service, with the order numbers that its commands draw, and the readings of those who wait for an order."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__("orders", settings, handlers=handlers, jobs=deadlines, schema=schema)
+        super().__init__(
+            "orders",
+            settings,
+            handlers=handlers,
+            jobs=deadlines,
+            schema=schema,
+            routes=[export.route(self)],
+            background={"totals": totals.run},
+        )
         self.order_numbers = OrderNumbers(self.db, settings.order_prefix)
         self.readings = DataLoader(partial(store.anybodys_orders, self.db), cache=False)
 

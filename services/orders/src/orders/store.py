@@ -148,24 +148,6 @@ async def order_by_number(db: Database, principal: Principal, number: str) -> Or
     return found[0] if found else None
 
 
-async def orders_page(
-    db: Database, principal: Principal, *, offset: int, limit: int, status: OrderStatus | None = None
-) -> list[Order]:
-    """Newest first."""
-    query = select(orders).where(visible_to(principal, orders))
-    if status is not None:
-        query = query.where(orders.c.status == status)
-    newest = query.order_by(orders.c.created_at.desc(), orders.c.id.desc())
-    return await _orders(db, newest.offset(offset).limit(limit))
-
-
-async def count_orders(db: Database, principal: Principal, *, status: OrderStatus | None = None) -> int:
-    query = select(func.count()).select_from(orders).where(visible_to(principal, orders))
-    if status is not None:
-        query = query.where(orders.c.status == status)
-    return int((await db.fetch(query))[0][0])
-
-
 async def timelines(db: Database, ids: Sequence[UUID]) -> dict[UUID, list[Row]]:
     """The timelines of orders that the caller is known to see, oldest entry first."""
     rows = await db.fetch(_TIMELINES, {"ids": list(ids)})

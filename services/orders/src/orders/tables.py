@@ -5,7 +5,9 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -13,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -22,6 +25,8 @@ metadata = MetaData()
 _STATUSES = "'PENDING', 'PROCESSING', 'SHIPPED', 'DELIVERED', 'CANCELLED', 'RETURNED', 'REFUNDED'"
 _PAYMENT_STATUSES = "'PENDING', 'PAID', 'COMPLETED', 'FAILED', 'REFUNDED'"
 _TIME = DateTime(timezone=True)
+_CELL = ("status", "payment_status", "order_type")
+_PREFIX = "text_pattern_ops"  # serves LIKE 'x%' in any collation, and equality
 
 order_numbers = Sequence("order_numbers", metadata=metadata)
 
@@ -84,14 +89,37 @@ orders = Table(
     CheckConstraint(f"payment_status IN ({_PAYMENT_STATUSES})", name="orders_payment_status_known"),
     CheckConstraint("order_type IN ('REGULAR', 'PRE_ORDER', 'MIXED')", name="orders_type_known"),
     CheckConstraint("refunded <= captured", name="orders_refunded_within_captured"),
-    Index("orders_order_number", "order_number", unique=True),
+    Index("orders_order_number", "order_number", unique=True, postgresql_ops={"order_number": _PREFIX}),
+    Index("orders_sequence_number", text("ltrim(split_part(order_number, '-', 3), '0')")),
     Index("orders_customer_id", "customer_id", text("created_at DESC"), text("id DESC")),
     Index("orders_status", "status", text("created_at DESC"), text("id DESC")),
     Index("orders_payment_status", "payment_status", text("created_at DESC"), text("id DESC")),
     Index("orders_created_at", text("created_at DESC"), text("id DESC")),
     Index("orders_order_type", "order_type", text("created_at DESC"), text("id DESC")),
-    Index("orders_shipping_carrier", "shipping_carrier"),
-    Index("orders_tracking", "tracking"),
+    # Every combination of the three is a handful of ranges of these, whatever the sort (`lists.store`).
+    Index("orders_newest", *_CELL, text("created_at DESC"), text("id DESC")),
+    Index("orders_largest", *_CELL, text("total DESC"), text("id DESC")),
+    # What has not been shipped yet has none of them, and costs these indexes nothing.
+    Index(
+        "orders_shipping_carrier",
+        "shipping_carrier",
+        text("created_at DESC"),
+        text("id DESC"),
+        postgresql_where=text("shipping_carrier IS NOT NULL"),
+    ),
+    Index(
+        "orders_shipping_service",
+        "shipping_service",
+        text("created_at DESC"),
+        text("id DESC"),
+        postgresql_where=text("shipping_service IS NOT NULL"),
+    ),
+    Index(
+        "orders_tracking",
+        "tracking",
+        postgresql_ops={"tracking": _PREFIX},
+        postgresql_where=text("tracking IS NOT NULL"),
+    ),
     Index("orders_held", "id", postgresql_where=text("""holds @> '[{"released_at": null}]'""")),
     # What must not take long: nearly empty, and all that `overdue` reads. No index has `updated_at`, which every update changes:
     # PostgreSQL would have to write all of them anew each time.
@@ -114,6 +142,15 @@ customers = Table(
     Column("email", Text),
     Column("phone", Text),
     Column("updated_at", _TIME, nullable=False),
+)
+SEARCHED = "(((name || chr(10)) || coalesce(email, '')) || chr(10)) || coalesce(phone, '')"
+"""What a customer is found by: one text, so that one index finds any part of it. Nothing that is searched for has a line feed."""
+Index(
+    "customers_searched",
+    literal_column(SEARCHED).label("searched"),
+    postgresql_using="gin",
+    postgresql_ops={"searched": "gin_trgm_ops"},
+    _table=customers,
 )
 
 skus = Table(
@@ -143,4 +180,31 @@ timeline = Table(
     Column("to_status", Text, nullable=False),
     Column("why", Text, nullable=False),
     Index("timeline_order_id", "order_id", "id"),
+)
+
+
+def _figures() -> list[Column[int]]:
+    """What is counted: orders, those with money captured, and the money in minor units. A delta's may be negative."""
+    return [
+        Column(name, BigInteger, nullable=False) for name in ("orders", "paid_orders", "captured", "refunded")
+    ]
+
+
+def _cell(*, primary_key: bool) -> list[Column[str]]:
+    return [Column(name, Text, primary_key=primary_key, nullable=False) for name in ("currency", *_CELL)]
+
+
+# How many orders there are of each kind, and their money: all of them, and by the day (UTC) on which they were placed. Triggers on
+# `orders` write what changes into `order_deltas`, in the transaction that changes it; `lists.totals` adds that up.
+order_totals = Table("order_totals", metadata, *_cell(primary_key=True), *_figures())
+order_days = Table(
+    "order_days", metadata, Column("day", Date, primary_key=True), *_cell(primary_key=True), *_figures()
+)
+order_deltas = Table(
+    "order_deltas",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("day", Date, nullable=False),
+    *_cell(primary_key=False),
+    *_figures(),
 )

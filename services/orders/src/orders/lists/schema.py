@@ -1,51 +1,44 @@
-"""Orders as one, as a page, by status: what a caller may see of them. And the catalogue."""
+"""Orders as one, as a page, by filter, by search; how many there are; who is asking. And the catalogue."""
 
 import strawberry
+from strawberry import UNSET
 
 from orders import store
 from orders.answering import node, text
-from orders.graph import OrderNode, SkuNode, load_order
+from orders.graph import OrderNode, SkuNode, UserNode, load_order
+from orders.lists import statistics
+from orders.lists.filters import (
+    DateRangeInput,
+    OrderFilterInput,
+    ShippedOrderFilterInput,
+    SortInput,
+    Wanted,
+    or_default,
+    wanted_orders,
+    wanted_shipped,
+)
+from orders.lists.pages import MAX_PAGE, PaginatedOrders, newest, paginated
+from orders.lists.statistics import OrderDay, OrderStats
 from orders.status import OrderStatus
 from shared.errors import Code, Refusal
 from shared.graphql import Info
 
-MAX_PAGE = 100
-MAX_OFFSET = 10_000
-
-
-@strawberry.type(description="Where in the list this page is.")
-class PageInfo:
-    page: int
-    limit: int
-    total: int
-    pages: int
-    has_next: bool
-    has_prev: bool
-
-
-@strawberry.type
-class PaginatedOrders:
-    nodes: list[OrderNode]
-    page: strawberry.Private[int]
-    limit: strawberry.Private[int]
-    status: strawberry.Private[OrderStatus | None]
-
-    @strawberry.field
-    async def page_info(self, info: Info) -> PageInfo:
-        """Orders are counted only for those who ask."""
-        total = await store.count_orders(info.context.service.db, info.context.principal, status=self.status)
-        return PageInfo(
-            page=self.page,
-            limit=self.limit,
-            total=total,
-            pages=-(-total // self.limit),
-            has_next=self.page * self.limit < total,
-            has_prev=self.page > 1,
-        )
+USUAL_SKUS = 50
 
 
 @strawberry.type
 class Query:
+    @strawberry.field(
+        description="The signed-in customer; null for staff, guests, partners, and before the first order."
+    )
+    async def me(self, info: Info) -> UserNode | None:
+        principal = info.context.principal
+        principal.require_signed_in()
+        if principal.customer_id is None:
+            return None
+        rows = await store.customers_by_id(info.context.service.db, [principal.customer_id])
+        return UserNode.of(rows[principal.customer_id]) if rows else None
+
     @strawberry.field
     async def order(self, info: Info, id: strawberry.ID) -> OrderNode | None:  # noqa: A002 - seed A's name
         info.context.principal.require_signed_in()
@@ -60,51 +53,82 @@ class Query:
         order = await store.order_by_number(info.context.service.db, principal, number)
         return node(info, order) if order else None
 
-    @strawberry.field
+    @strawberry.field(description="The caller's own, newest first.")
     async def my_orders(
-        self, info: Info, page: int | None = 1, limit: int | None = 10
-    ) -> PaginatedOrders | None:
+        self, info: Info, page: int | None = UNSET, limit: int | None = UNSET, after: str | None = UNSET
+    ) -> PaginatedOrders:
         info.context.principal.require_signed_in()
-        return await _page(info, page, limit)
+        return await paginated(info, Wanted(mine=True), page, limit, after)
 
-    @strawberry.field
-    async def orders(self, info: Info, page: int | None = 1, limit: int | None = 10) -> PaginatedOrders:
-        info.context.principal.require_staff()
-        return await _page(info, page, limit)
-
-    @strawberry.field
-    async def orders_by_status(
-        self, info: Info, status: OrderStatus, page: int | None = 1, limit: int | None = 10
+    @strawberry.field(description="For staff. Newest first, unless sorted otherwise.")
+    async def orders(
+        self,
+        info: Info,
+        filter: OrderFilterInput | None = UNSET,  # noqa: A002 - seed A's name
+        sort: SortInput | None = UNSET,
+        page: int | None = UNSET,
+        limit: int | None = UNSET,
+        after: str | None = UNSET,
     ) -> PaginatedOrders:
         info.context.principal.require_staff()
-        return await _page(info, page, limit, status)
+        return await paginated(info, wanted_orders(filter, sort), page, limit, after)
+
+    @strawberry.field(description="For staff, newest first.")
+    async def orders_by_status(
+        self,
+        info: Info,
+        status: OrderStatus,
+        page: int | None = UNSET,
+        limit: int | None = UNSET,
+        after: str | None = UNSET,
+    ) -> PaginatedOrders:
+        info.context.principal.require_staff()
+        return await paginated(info, Wanted(statuses=(status,)), page, limit, after)
+
+    @strawberry.field(
+        description="For staff: what has left as a whole, thus is SHIPPED, DELIVERED, RETURNED, or REFUNDED after that."
+    )
+    async def shipped_orders(
+        self,
+        info: Info,
+        filter: ShippedOrderFilterInput | None = UNSET,  # noqa: A002 - seed A's name
+        sort: SortInput | None = UNSET,
+        page: int | None = UNSET,
+        limit: int | None = UNSET,
+        after: str | None = UNSET,
+    ) -> PaginatedOrders:
+        info.context.principal.require_staff()
+        return await paginated(info, wanted_shipped(filter, sort), page, limit, after)
+
+    @strawberry.field(description=f"For staff: the {MAX_PAGE} newest.")
+    async def pending_orders(self, info: Info) -> list[OrderNode]:
+        info.context.principal.require_staff()
+        return await newest(info, Wanted(statuses=(OrderStatus.PENDING,)))
+
+    @strawberry.field(description=f"For staff: the {MAX_PAGE} newest.")
+    async def processing_orders(self, info: Info) -> list[OrderNode]:
+        info.context.principal.require_staff()
+        return await newest(info, Wanted(statuses=(OrderStatus.PROCESSING,)))
+
+    @strawberry.field(description="For staff.")
+    async def order_stats(self, info: Info) -> OrderStats:
+        info.context.principal.require_staff()
+        return await statistics.stats(info)
+
+    @strawberry.field(
+        description=f"For staff: every day that the range touches, {statistics.MAX_DAYS} at most, oldest first."
+    )
+    async def order_series(self, info: Info, date_range: DateRangeInput) -> list[OrderDay]:
+        info.context.principal.require_staff()
+        return await statistics.series(info, date_range)
 
     @strawberry.field(
         description="The catalogue in the order of SKU ids, beginning after one of them; open to everybody."
     )
-    async def skus(self, info: Info, after: str | None = None, limit: int | None = 50) -> list[SkuNode]:
-        limit = 50 if limit is None else limit
-        if not 1 <= limit <= MAX_PAGE:
-            raise Refusal(Code.BAD_INPUT, f"limit is 1 to {MAX_PAGE}")
-        rows = await store.skus_page(info.context.service.db, after=text("after", after or ""), limit=limit)
+    async def skus(self, info: Info, after: str | None = UNSET, limit: int | None = UNSET) -> list[SkuNode]:
+        most = or_default(limit, USUAL_SKUS)
+        if not 1 <= most <= MAX_PAGE:
+            raise Refusal(Code.BAD_INPUT, f"limit is 1 to {MAX_PAGE}", argument="limit")
+        beginning = text("after", or_default(after, ""))
+        rows = await store.skus_page(info.context.service.db, after=beginning, limit=most)
         return [SkuNode.of(row) for row in rows]
-
-
-async def _page(
-    info: Info, page: int | None, limit: int | None, status: OrderStatus | None = None
-) -> PaginatedOrders:
-    page, limit = 1 if page is None else page, 10 if limit is None else limit
-    if not (1 <= limit <= MAX_PAGE and page >= 1 and (page - 1) * limit <= MAX_OFFSET):
-        raise Refusal(
-            Code.BAD_INPUT, f"limit is 1 to {MAX_PAGE}, and a page begins at most {MAX_OFFSET} orders in"
-        )
-    found = await store.orders_page(
-        info.context.service.db,
-        info.context.principal,
-        offset=(page - 1) * limit,
-        limit=limit,
-        status=status,
-    )
-    return PaginatedOrders(
-        nodes=[node(info, order) for order in found], page=page, limit=limit, status=status
-    )
