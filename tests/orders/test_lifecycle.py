@@ -164,7 +164,7 @@ class Life(RuleBasedStateMachine):
     def staff_refund(self, which: int) -> None:
         order, share = self.desk.order, _one([None, 0.3, 0.5, 1.0, 1.5], which)
         wanted = None if share is None else to_major(max(1, int(order.refundable * share)), order.currency)
-        refusal = self.desk.ask(lambda key, tx: commands.refund(key, wanted, "goodwill", STAFF, tx))
+        refusal = self.desk.ask(lambda key, tx: commands.refund(key, wanted, None, "goodwill", STAFF, {}, tx))
         if refusal is None:
             assert len(self.desk.order.refunds) == len(order.refunds) + 1
             assert self.desk.order.refunds[-1].status is RefundStatus.REQUESTED
