@@ -52,13 +52,13 @@ class Mutation:
         items: list[ItemQuantityInput],
         reason: str | None = strawberry.UNSET,
     ) -> OrderNode:
+        require(info.context.principal, RIGHTS[Command.CANCEL_ITEMS])
         wanted, said = pieces(items), reason_of(reason or None, "not wanted")
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return changes.cancel_items(order_id, wanted, said, principal, tx)
 
-        right = RIGHTS[Command.CANCEL_ITEMS]
-        return await ask(info, "cancelOrderItems", id, right, {"items": wanted, "reason": said}, command)
+        return await ask(info, "cancelOrderItems", id, {"items": wanted, "reason": said}, command)
 
     @strawberry.mutation(
         description="Does what previewOrderEdit told, in one step; ORDER_CHANGED when the order is not the previewed one any more."
@@ -70,13 +70,14 @@ class Mutation:
         input: OrderEditInput,  # noqa: A002 - as in seed A
         version: int,
     ) -> OrderNode:
+        require(info.context.principal, RIGHTS[Command.EDIT_ADDRESS])
         address, wanted = input.address(), input.kept()
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return changes.edit(order_id, address, wanted, version, principal, tx)
 
         arguments = {"input": input, "version": version}
-        return await ask(info, "editOrder", id, RIGHTS[Command.EDIT_ADDRESS], arguments, command)
+        return await ask(info, "editOrder", id, arguments, command)
 
     @strawberry.mutation(
         description="Keeps a paid order from going out. At `deadline` (ISO 8601) the way out is taken, if it is still held."
@@ -89,13 +90,14 @@ class Mutation:
         deadline: str | None = strawberry.UNSET,
         way_out: WayOut = WayOut.STAFF,
     ) -> OrderNode:
+        require(info.context.principal, RIGHTS[Command.HOLD])
         why, until = required("reason", reason), time("deadline", deadline or None)
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return changes.hold(order_id, why, until, way_out, principal, tx)
 
         arguments = {"reason": why, "deadline": until, "wayOut": way_out}
-        return await ask(info, "holdOrder", id, RIGHTS[Command.HOLD], arguments, command)
+        return await ask(info, "holdOrder", id, arguments, command)
 
     @strawberry.mutation(description="Ends one hold; the order may go out when none is left.")
     async def release_hold(
@@ -104,10 +106,12 @@ class Mutation:
         id: strawberry.ID,  # noqa: A002 - as in seed A
         hold_id: strawberry.ID,
     ) -> OrderNode:
+        require(info.context.principal, RIGHTS[Command.RELEASE])
+
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return changes.release_hold(order_id, str(hold_id), principal, tx)
 
-        return await ask(info, "releaseHold", id, RIGHTS[Command.RELEASE], {"holdId": str(hold_id)}, command)
+        return await ask(info, "releaseHold", id, {"holdId": str(hold_id)}, command)
 
 
 @strawberry.type

@@ -90,8 +90,7 @@ async def update_status(
     Raises Refusal ORDER_NOT_FOUND, INVALID_TRANSITION, ON_HOLD or FORBIDDEN (another scope's, a refund beyond the limit).
     """
     order = mine(order_id, principal, tx)
-    if to in TARGETS:
-        rights.require(principal, rights.RIGHTS[TARGETS[to]])
+    rights.require(principal, rights.right_to_set(to))
     if to is not order.status:
         settled(tx, _towards(order, to, principal, limits, tx))
     if notes is not None:

@@ -8,8 +8,8 @@ from orders.graph import OrderNode
 from orders.life import bulk
 from orders.life.answers import OrderStatusError
 from orders.life.inputs import notes_of
-from orders.life.rights import RIGHTS, require
-from orders.status import TARGETS, OrderStatus
+from orders.life.rights import require, right_to_set
+from orders.status import OrderStatus
 from orders.store import ORDERS
 from shared.commands import execute, uuid_or
 from shared.errors import Code, Refusal
@@ -38,9 +38,7 @@ class Mutation:
         notes: str | None = strawberry.UNSET,
     ) -> list[OrderStatusResult]:
         principal, service = info.context.principal, info.context.service
-        principal.require_staff()
-        if status in TARGETS:
-            require(principal, RIGHTS[TARGETS[status]])
+        require(principal, right_to_set(status))
         if not 1 <= len(ids) <= bulk.MAX_ORDERS:
             raise Refusal(Code.BAD_INPUT, f"ids are 1 to {bulk.MAX_ORDERS}")
         said, wanted = notes_of(notes) if notes else None, {given: _known(given) for given in ids}

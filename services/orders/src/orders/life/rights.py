@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orders.status import Command
+from orders.status import TARGETS, Command, OrderStatus
 from shared.auth import Principal, Scope
 from shared.errors import Code, Refusal
 
@@ -35,6 +35,11 @@ RIGHTS: dict[Command, Right] = {
     Command.HOLD: _SUPPORT,
     Command.RELEASE: _SUPPORT,
 }
+
+
+def right_to_set(status: OrderStatus) -> Right:
+    """Of a command by the status it leads to: for staff alone, whose scope it is. What nothing leads to is anybody's to be refused."""
+    return Right(RIGHTS[TARGETS[status]].scopes if status in TARGETS else ())
 
 
 def require(principal: Principal, right: Right) -> None:

@@ -19,8 +19,8 @@ from orders.life.inputs import (
     reason_of,
     required,
 )
-from orders.life.rights import NOTES, RIGHTS, Right, require
-from orders.status import TARGETS, Command
+from orders.life.rights import NOTES, RIGHTS, require, right_to_set
+from orders.status import Command
 from shared.auth import Principal
 from shared.graphql import Info
 from shared.tx import Tx
@@ -38,15 +38,15 @@ class _Seed:
         id: strawberry.ID,  # noqa: A002 - seed A's name
         input: UpdateOrderStatusInput,  # noqa: A002 - seed A's name
     ) -> OrderNode:
-        info.context.principal.require_staff()
-        to, notes = input.status, notes_of(input.notes) if input.notes else None
-        right = RIGHTS[TARGETS[to]] if to in TARGETS else Right(())
+        to = input.status
+        require(info.context.principal, right_to_set(to))
+        notes = notes_of(input.notes) if input.notes else None
         limits = info.context.service.settings.refund_limits
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return commands.update_status(order_id, to, notes, principal, limits, tx)
 
-        return await ask(info, "updateOrderStatus", id, right, {"status": to, "notes": notes}, command)
+        return await ask(info, "updateOrderStatus", id, {"status": to, "notes": notes}, command)
 
     @strawberry.mutation(
         description="Writes carrier, service and tracking down without moving the order."
@@ -58,6 +58,7 @@ class _Seed:
         id: strawberry.ID,  # noqa: A002 - seed A's name
         input: UpdateOrderShippingInput,  # noqa: A002 - seed A's name
     ) -> OrderNode:
+        require(info.context.principal, RIGHTS[Command.TRACK])
         given = {
             "carrier": required("carrier", input.carrier),
             "service": required("service", input.service),
@@ -68,18 +69,19 @@ class _Seed:
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return commands.update_shipping(order_id, **given, principal=principal, tx=tx)  # type: ignore[arg-type] # carrier and service are there
 
-        return await ask(info, "updateOrderShipping", id, RIGHTS[Command.TRACK], given, command)
+        return await ask(info, "updateOrderShipping", id, given, command)
 
     @strawberry.mutation(
         description="A paid order has left with it and becomes SHIPPED; any other only remembers it."
     )
     async def add_order_tracking(self, info: Info, id: strawberry.ID, tracking: str) -> OrderNode:  # noqa: A002 - seed A's name
+        require(info.context.principal, RIGHTS[Command.TRACK])
         number = required("tracking", tracking)
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return commands.add_tracking(order_id, number, principal, tx)
 
-        return await ask(info, "addOrderTracking", id, RIGHTS[Command.TRACK], {"tracking": number}, command)
+        return await ask(info, "addOrderTracking", id, {"tracking": number}, command)
 
     @strawberry.mutation(description="A paid order's refund is requested in the same moment.")
     async def cancel_order(
@@ -88,13 +90,14 @@ class _Seed:
         id: strawberry.ID,  # noqa: A002 - seed A's name
         reason: str | None = strawberry.UNSET,
     ) -> OrderNode:
+        require(info.context.principal, RIGHTS[Command.CANCEL])
         said = reason_of(reason or None, "cancelled")
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return commands.cancel(order_id, principal, said, tx)
 
         arguments = {"reason": reason} if reason else {}
-        return await ask(info, "cancelOrder", id, RIGHTS[Command.CANCEL], arguments, command)
+        return await ask(info, "cancelOrder", id, arguments, command)
 
     @strawberry.mutation(
         description="Staff's refund: of all that is left, of an amount, or of pieces of items. An amount is for no item in"
@@ -117,21 +120,22 @@ class _Seed:
             return commands.refund(order_id, amount, of, said, principal, limits, tx)
 
         arguments = {"amount": amount, "reason": reason or None} | ({"items": of} if of else {})
-        return await ask(info, "refundOrder", id, RIGHTS[Command.REFUND], arguments, command)
+        return await ask(info, "refundOrder", id, arguments, command)
 
     @strawberry.mutation
     async def mark_order_delivered(self, info: Info, id: strawberry.ID) -> OrderNode:  # noqa: A002 - seed A's name
-        right = RIGHTS[Command.MARK_DELIVERED]
-        return await ask(info, "markOrderDelivered", id, right, {}, commands.mark_delivered)
+        require(info.context.principal, RIGHTS[Command.MARK_DELIVERED])
+        return await ask(info, "markOrderDelivered", id, {}, commands.mark_delivered)
 
     @strawberry.mutation(description="For staff's eyes only.")
     async def update_order_notes(self, info: Info, id: strawberry.ID, notes: str) -> OrderNode:  # noqa: A002 - seed A's name
+        require(info.context.principal, NOTES)
         said = notes_of(notes)
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return commands.update_notes(order_id, said, principal, tx)
 
-        return await ask(info, "updateOrderNotes", id, NOTES, {"notes": said}, command)
+        return await ask(info, "updateOrderNotes", id, {"notes": said}, command)
 
 
 Mutation = merge_types("Mutation", (_Seed, changing.Mutation, many.Mutation))
