@@ -75,7 +75,14 @@ def test_a_handler_is_eight_lines_at_most() -> None:
 SERVICES = {"orders", "payments", "shipping", "notifications"}
 DECISIONS = {
     *("orders.domain", "orders.decisions", "orders.status", "orders.reactions"),
-    *("orders.checkout.place", "orders.life.commands"),
+    *(
+        "orders.checkout.place",
+        "orders.life.commands",
+        "orders.life.changes",
+        "orders.life.bulk",
+        "orders.lines",
+    ),
+    *("orders.life.holds", "orders.life.items", "orders.life.parcels", "orders.life.explanation"),
     *("payments.domain", "payments.refunds"),
     *("shipping.changes", "shipping.domain", "shipping.labels", "shipping.tracking", "shipping.events"),
     *("notifications.domain", "notifications.messages", "notifications.rendering", "notifications.mime"),

@@ -6,29 +6,39 @@ truth (`support.lifecycle`). `make explore` runs 2,000 lives; the suite runs few
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from orders.domain import Order, PaymentStatus, RefundStatus, Stage
+from orders.domain import Hold, Order, OrderType, PaymentStatus, RefundStatus, Stage, WayOut
 from orders.handlers import handlers
-from orders.life import commands
+from orders.life import changes, commands
+from orders.life.explanation import explain
+from orders.reactions import OFFLINE
 from orders.status import TABLE, TRIGGERS, Move, OrderStatus
 from shared.contracts import orders as said
 from shared.contracts.envelope import Fact
 from shared.contracts.money import to_major
 from shared.errors import Code
-from support.lifecycle import STEPS, Desk, Payments, Shipping, Speaker
-from support.orders import SHOPPER, STAFF, a_line
+from support.lifecycle import START, STEPS, Desk, Payments, Shipping, Speaker
+from support.orders import ADDRESS, SHOPPER, STAFF, a_line
 
 PAID_FOR = {OrderStatus.PROCESSING, OrderStatus.SHIPPED, OrderStatus.DELIVERED, OrderStatus.RETURNED}
 TRIGGER_CALLED = {str(trigger): trigger for trigger in TRIGGERS}
 ANY = st.integers(0, 7)
-STARTS = ("placed", "paid", "packed", "out", "refunded")
-PEOPLE = (*["staff_refund"] * 4, "staff_mark_delivered", "somebody_cancels", "the_deadline_passes")
+STARTS = ("placed", "paid", "offline", "packed", "out", "refunded")
+PEOPLE = (
+    *("staff_refund", "staff_refund_items") * 2,
+    *("staff_mark_delivered", "somebody_cancels", "the_deadline_passes", "staff_set_the_status"),
+    *("somebody_cancels_items", "somebody_edits", "staff_hold", "staff_release", "staff_track"),
+)
 MISCHIEF = (
+    *("less_is_captured_than_it_costs", "it_is_paid_twice"),
     *("orders_will_crash_before_its_next_commit", "a_fact_is_heard_again") * 2,
     *("a_parcels_fact_overtakes", "the_intent_is_closed_at_the_provider", "goods_leave_unpaid"),
 )
@@ -42,20 +52,30 @@ class Life(RuleBasedStateMachine):
         self.desk = Desk()
         self.payments, self.shipping = Payments(self.desk), Shipping(self.desk)
         self.delivered: list[Fact] = []
+        self.was_underpaid = False
         self.is_orderly = True
         """Shipments' facts came once and in order, and nobody vouched for a delivery: the lines say what is true."""
 
     @initialize(
         quantities=st.lists(st.integers(1, 3), min_size=1, max_size=3),
         start=st.sampled_from(STARTS),
+        ahead=st.sampled_from([None, None, timedelta(days=30)]),
     )
-    def begin(self, quantities: list[int], start: str) -> None:
+    def begin(self, quantities: list[int], start: str, ahead: timedelta | None) -> None:
         """An order that has come this far without trouble: what may happen late must not wait for luck."""
-        self.desk.place(tuple(a_line(n, quantity) for n, quantity in enumerate(quantities, 1)))
+        lines = tuple(a_line(n, quantity) for n, quantity in enumerate(quantities, 1))
+        lines = tuple(replace(line, discount=line.line * 100 - 1, tax=77) for line in lines)
+        self.desk.place(lines, available=None if ahead is None else START + ahead)
         self._settle()
-        if start != "placed":
+        if start == "offline":
+            self.staff_set_the_status(list(OrderStatus).index(OrderStatus.PROCESSING))
+        elif start != "placed":
             self.payments.capture()
-            self._settle()
+        self._settle()
+        for hold in self.desk.order.open_holds if start in {"packed", "out", "refunded"} else ():
+            assert ahead
+            assert self.desk.order.order_type is OrderType.PRE_ORDER
+            self._release(hold)
         while start in {"packed", "out", "refunded"} and self.shipping.unpacked:
             self.shipping.pack(1)
         for parcel in self.shipping.parcels if start in {"out", "refunded"} else ():
@@ -98,7 +118,8 @@ class Life(RuleBasedStateMachine):
             self.shipping.pack(1 + step % 3)
         elif moving:
             parcel = _one(moving, which)
-            self.shipping.move(parcel, _one(STEPS[parcel.stage], step))
+            if self.shipping.may(parcel, stage := _one(STEPS[parcel.stage], step)):
+                self.shipping.move(parcel, stage)
 
     def goods_leave_unpaid(self, _: int) -> None:
         """Somebody at the ramp was too quick; nobody else packs before the order is paid."""
@@ -161,10 +182,93 @@ class Life(RuleBasedStateMachine):
             assert refusal.code == Code.INVALID_TRANSITION
             assert self.desk.order == order
 
+    def somebody_cancels_items(self, which: int) -> None:
+        order, line = self.desk.order, _one(self.desk.order.lines, which)
+        wanted = [(f"{order.id}:{line.line}", 1 + which % 2)]
+        refusal = self.desk.ask(lambda key, tx: changes.cancel_items(key, wanted, "too many", SHOPPER, tx))
+        after = self.desk.order
+        if refusal is None:
+            assert _pieces(order) - _pieces(after) == wanted[0][1]
+            assert after.status is not OrderStatus.CANCELLED or not _pieces(after)
+        else:
+            assert refusal.code in {Code.NOT_CANCELLABLE, Code.BAD_INPUT}
+            assert after == order
+
+    def somebody_edits(self, which: int) -> None:
+        order, line = self.desk.order, _one(self.desk.order.lines, which)
+        address = {**ADDRESS, "street": f"{which} Elm Street"} if which % 3 else None
+        kept = [(f"{order.id}:{line.line}", max(0, line.live - 1))] if which % 2 else []
+        version = order.version - (which == 7)
+        refusal = self.desk.ask(lambda key, tx: changes.edit(key, address, kept, version, SHOPPER, tx))
+        after = self.desk.order
+        if refusal is None:
+            assert version == order.version
+            assert address is None or after.shipping_address == address
+            assert not (address and order.is_address_fixed and address != order.shipping_address)
+        else:
+            assert refusal.code in {Code.ORDER_CHANGED, Code.INVALID_TRANSITION, Code.NOT_CANCELLABLE}
+            assert after == order
+
+    def staff_hold(self, which: int) -> None:
+        order, way_out = self.desk.order, _one(list(WayOut), which)
+        until = self.desk.now + timedelta(days=1) if way_out is not WayOut.STAFF or which % 2 else None
+        refusal = self.desk.ask(lambda key, tx: changes.hold(key, f"why {which}", until, way_out, STAFF, tx))
+        if refusal is None:
+            assert self.desk.order.status is OrderStatus.PROCESSING
+            assert f"why {which}" in {hold.reason for hold in self.desk.order.open_holds}
+        else:
+            assert refusal.code in {Code.INVALID_TRANSITION, Code.BAD_INPUT}
+            assert self.desk.order == order
+
+    def staff_release(self, which: int) -> None:
+        if holds := self.desk.order.holds:
+            self._release(_one(holds, which))
+
+    def _release(self, hold: Hold) -> None:
+        refusal = self.desk.ask(lambda key, tx: changes.release_hold(key, str(hold.id), STAFF, tx))
+        assert refusal is None
+        assert hold.id not in {known.id for known in self.desk.order.open_holds}
+
+    def staff_track(self, which: int) -> None:
+        order = self.desk.order
+        refusal = self.desk.ask(lambda key, tx: commands.add_tracking(key, f"1Z{which}", STAFF, tx))
+        if refusal is None:
+            assert self.desk.order.tracking == f"1Z{which}"
+            assert (self.desk.order.status is order.status) == (order.status is not OrderStatus.PROCESSING)
+        else:
+            assert refusal.code == (Code.ON_HOLD if order.open_holds else Code.INVALID_TRANSITION)
+            assert self.desk.order == order
+
+    def staff_set_the_status(self, which: int) -> None:
+        order, to = self.desk.order, _one(list(OrderStatus), which)
+        refusal = self.desk.ask(lambda key, tx: commands.update_status(key, to, None, STAFF, {}, tx))
+        after = self.desk.order
+        if refusal is None:
+            vouched = {OrderStatus.DELIVERED, OrderStatus.RETURNED}
+            self.is_orderly = self.is_orderly and (after == order or to not in vouched)
+            assert to is after.status or (to is OrderStatus.REFUNDED and after.refundable == 0)
+        else:
+            codes = {Code.INVALID_TRANSITION, Code.ON_HOLD, Code.NOT_REFUNDABLE}
+            assert refusal.code in codes
+            assert to not in order.next_statuses or order.open_holds
+            assert after == order
+
+    def staff_refund_items(self, which: int) -> None:
+        order, line = self.desk.order, _one(self.desk.order.lines, which)
+        wanted, before = [(f"{order.id}:{line.line}", 1)], order.refunded_pieces(line.line)
+        refusal = self.desk.ask(lambda key, tx: commands.refund(key, None, wanted, "broken", STAFF, {}, tx))
+        if refusal is None:
+            [part] = self.desk.order.refunds[-1].lines
+            assert part.amount == line.worth(before + 1) - line.worth(before)
+            assert self.desk.order.refunded_pieces(line.line) == before + 1 <= line.quantity
+        else:
+            assert refusal.code in {Code.NOT_REFUNDABLE, Code.REFUND_EXCEEDS_CAPTURED}
+            assert self.desk.order == order
+
     def staff_refund(self, which: int) -> None:
         order, share = self.desk.order, _one([None, 0.3, 0.5, 1.0, 1.5], which)
         wanted = None if share is None else to_major(max(1, int(order.refundable * share)), order.currency)
-        refusal = self.desk.ask(lambda key, tx: commands.refund(key, wanted, "goodwill", STAFF, tx))
+        refusal = self.desk.ask(lambda key, tx: commands.refund(key, wanted, None, "goodwill", STAFF, {}, tx))
         if refusal is None:
             assert len(self.desk.order.refunds) == len(order.refunds) + 1
             assert self.desk.order.refunds[-1].status is RefundStatus.REQUESTED
@@ -172,13 +276,22 @@ class Life(RuleBasedStateMachine):
             assert refusal.code in {Code.NOT_REFUNDABLE, Code.REFUND_EXCEEDS_CAPTURED}
             assert self.desk.order == order
 
-    def the_deadline_passes(self, _: int = 0) -> None:
+    def the_deadline_passes(self, which: int = 0) -> None:
         if self.desk.jobs:
-            has_ended = self.desk.order.status is not OrderStatus.PENDING
-            self.desk.fire()
-            assert not (has_ended and self.desk.jobs), (
+            has_ended, before = self.desk.order.status is not OrderStatus.PENDING, len(self.desk.jobs)
+            self.desk.fire(which)
+            assert not (has_ended and len(self.desk.jobs) == before), (
                 "the deadline of an order that moved on is asked for again"
             )
+
+    def less_is_captured_than_it_costs(self, which: int) -> None:
+        if self.payments.state in {"ready", "processing"}:
+            self.was_underpaid = True
+            self.payments.capture(short=1 + which)
+
+    def it_is_paid_twice(self, _: int) -> None:
+        if self.payments.state == "captured":
+            self.payments.capture(intent=f"pi_{self.payments.captured}")
 
     # -- what seldom happens: rare enough that most lives come far
 
@@ -205,15 +318,16 @@ class Life(RuleBasedStateMachine):
     def nothing_ships_unpaid(self) -> None:
         order, types = self.desk.order, [fact.type for fact in self.desk.said]
         if order.status in PAID_FOR | {OrderStatus.REFUNDED}:
-            assert order.captured == order.total > 0
+            assert order.captured >= order.total > 0 or (order.captured > 0 and self.was_underpaid)
             assert order.paid_at is not None
-        for kind in ("order.shipped", "order.delivered", "order.returned"):
+        for kind in ("order.handed_over", "order.shipped", "order.delivered", "order.returned"):
             assert kind not in types or types.index("order.paid") < types.index(kind)
 
     @invariant()
     def no_more_goes_back_than_came_in(self) -> None:
         order = self.desk.order
-        assert 0 <= order.refunded <= order.captured <= order.total
+        came_in = self.payments.captured + (order.total if order.payment_method == OFFLINE else 0)
+        assert 0 <= order.refunded <= order.captured <= came_in
         assert order.refundable >= 0
         done = sum(refund.amount for refund in order.refunds if refund.status is RefundStatus.DONE)
         assert order.refunded == done
@@ -242,6 +356,35 @@ class Life(RuleBasedStateMachine):
             parts = (line.in_fulfilment, line.shipped, line.delivered, line.returned)
             assert all(0 <= part <= line.live for part in parts), line
             assert line.delivered + line.returned <= line.shipped
+            assert line.in_fulfilment + line.shipped + line.cancelled <= line.quantity
+            assert self.desk.order.refunded_pieces(line.line) <= line.quantity
+            assert 0 <= line.refunded <= line.worth(line.quantity)
+
+    @invariant()
+    def a_hold_is_said_and_ends_with_the_order(self) -> None:
+        order, is_open = self.desk.order, dict[UUID, bool]()
+        for fact in self.desk.said:
+            if isinstance(fact, said.OrderHeld):
+                assert fact.hold_id not in is_open, "held twice"
+                is_open[fact.hold_id] = True
+            elif isinstance(fact, said.OrderReleased):
+                assert is_open[fact.hold_id], "released before it was held, or twice"
+                is_open[fact.hold_id] = False
+        assert {hold.id for hold in order.open_holds} == {key for key, held in is_open.items() if held}
+        assert {hold.id for hold in order.holds} == set(is_open)
+        assert not order.open_holds or order.status is OrderStatus.PROCESSING
+
+    @invariant()
+    def what_can_be_done_next_is_explained(self) -> None:
+        order = self.desk.order
+        explained = explain(order, self.desk.now, timedelta(days=1), for_staff=True)
+        assert explained.sentence
+        reached = {step.to for step in explained.steps if step.to}
+        held = {OrderStatus.SHIPPED} if order.open_holds else set()
+        refunded = set() if order.refundable else {OrderStatus.REFUNDED}
+        assert reached == set(order.next_statuses) - held - refunded
+        if order.status not in {OrderStatus.CANCELLED, OrderStatus.RETURNED, OrderStatus.REFUNDED}:
+            assert explained.waits or order.status is OrderStatus.DELIVERED
 
     @invariant()
     def the_timeline_tells_every_move_and_the_table_knows_it(self) -> None:
@@ -279,6 +422,7 @@ class Life(RuleBasedStateMachine):
             "order.delivered",
             "order.returned",
             "order.cancelled",
+            "order.handed_over",
         )
         assert all(counted[kind] <= 1 for kind in once)
         assert {fact.key for fact in self.desk.said} == {str(self.desk.order.id)}
@@ -295,7 +439,7 @@ class Life(RuleBasedStateMachine):
             if parcel.stage is Stage.DISPATCHED:
                 self.shipping.move(parcel, Stage.DELIVERED)
         self._settle()
-        for _ in range(2):
+        for _ in range(len(self.desk.jobs) + 1):
             self.the_deadline_passes()
         assert not self.desk.jobs, "a deadline that never ends"
         self._settle()
@@ -319,7 +463,7 @@ class Life(RuleBasedStateMachine):
         failed = [refund for refund in order.refunds if refund.status is RefundStatus.FAILED]
         assert order.status is not OrderStatus.PENDING, "nobody paid, and it never ends"
         assert not any(refund.status is RefundStatus.REQUESTED for refund in order.refunds)
-        assert order.captured == self.payments.captured
+        assert order.captured == self.payments.captured + self.payments.offline
         back = [amount for amount, state in self.payments.refunds.values() if state == "succeeded"]
         assert order.refunded == sum(back)
         if order.status is OrderStatus.CANCELLED:
@@ -336,13 +480,21 @@ class Life(RuleBasedStateMachine):
             def pieces(*stages: Stage, n: int = line.line) -> int:
                 return sum(p.lines.get(n, 0) for p in self.shipping.parcels if p.stage in stages)
 
-            assert line.shipped == pieces(*out)
-            assert line.delivered == pieces(Stage.DELIVERED)
-            assert line.returned == pieces(Stage.RETURNED)
-            assert line.in_fulfilment == pieces(Stage.LABELLED)
+            by_hand = sum(s.lines.get(line.line, 0) for s in order.shipments if s.by_hand)
+            assert line.shipped == min(line.live, pieces(*out) + by_hand)
+            assert line.returned == min(line.live, pieces(Stage.RETURNED))
+            assert line.delivered == min(line.shipped - line.returned, pieces(Stage.DELIVERED))
+            assert line.in_fulfilment == min(line.live - line.shipped, pieces(Stage.LABELLED))
+            surplus = pieces(*out) + by_hand > line.live
+            assert not surplus or any("more has left" in entry["why"] for entry in self.desk.timeline)
         if order.status is OrderStatus.PROCESSING:
             assert any(line.shipped < line.live for line in order.lines)
-        assert order.status is not OrderStatus.SHIPPED, "nothing is on its way any more"
+        is_by_hand = any(shipment.by_hand for shipment in order.shipments)
+        assert is_by_hand or order.status is not OrderStatus.SHIPPED, "nothing is on its way any more"
+
+
+def _pieces(order: Order) -> int:
+    return sum(line.live for line in order.lines)
 
 
 def _one(choices: Any, which: int) -> Any:

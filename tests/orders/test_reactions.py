@@ -8,9 +8,9 @@ import pytest
 
 from orders.decisions import decide, request_refund
 from orders.domain import Decision, Order, PaymentStatus, RefundStatus, Stage
+from orders.life import parcels
 from orders.reactions import (
     Tracking,
-    all_delivered,
     fee_recorded,
     label_bought,
     label_refunded,
@@ -202,8 +202,7 @@ def test_what_was_shipped_before_the_payment_counts_as_soon_as_it_is_paid() -> N
 
 
 def test_marking_delivered_counts_the_items_and_a_later_scan_changes_nothing() -> None:
-    moved = decide(shipped(), Command.MARK_DELIVERED, ACT)
-    order = all_delivered(moved.order, ACT).order
+    order = parcels.delivered(shipped(), ACT).order
     assert [line.delivered for line in order.lines] == [2, 1]
     assert reached(order, Stage.DELIVERED).order == order
 

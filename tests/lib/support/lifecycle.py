@@ -14,8 +14,8 @@ from uuid import UUID, uuid5
 import orjson
 
 from orders.checkout import place
-from orders.deadlines import UNPAID, deadlines
-from orders.domain import Line, Order, Stage
+from orders.deadlines import deadlines
+from orders.domain import Line, Order, OrderType, Stage
 from orders.handlers import handlers
 from orders.store import ORDERS
 from orders.tables import timeline
@@ -58,11 +58,16 @@ class Desk:
         assert self.row is not None
         return self.row
 
-    def place(self, lines: tuple[Line, ...]) -> None:
+    def place(self, lines: tuple[Line, ...], *, available: datetime | None = None) -> None:
+        """`available`: when all of it, being ordered ahead, can be sent."""
         who = place.Customer(SHOPPER.customer_id or UUID(int=0), "test", "ann", "Ann Lee", None, None)
         expiry = timedelta(days=1)
         placing = place.Placing("ORD-1", who, lines, "USD", 599, "standard", ADDRESS, ADDRESS, expiry)
         self.run(lambda tx: place.place(placing, "shopper:ann", tx))
+        if available is not None:
+            self.row = replace(
+                self.order, order_type=OrderType.PRE_ORDER, estimated_fulfillment_date=available
+            )
 
     def hear(self, fact: Fact) -> None:
         """Facts are never refused: whatever this raises is a defect."""
@@ -75,11 +80,11 @@ class Desk:
             return refusal
         return None
 
-    def fire(self) -> None:
-        """The oldest deadline falls due."""
-        due = self.jobs.pop(0)
+    def fire(self, which: int = 0) -> None:
+        """One of the deadlines, by default the oldest, falls due."""
+        due = self.jobs.pop(which % len(self.jobs))
         job = Job(due.id, due.kind, due.key, due.payload, 1, due.correlation_id, self.now)
-        self.run(lambda tx: deadlines.local[UNPAID].handle(job, tx))
+        self.run(lambda tx: deadlines.local[due.kind].handle(job, tx))
 
     def run(self, work: Callable[[Tx], Awaitable[Any]]) -> None:
         self.now += timedelta(seconds=1)
@@ -155,11 +160,12 @@ class Speaker:
 
 @dataclass
 class Payments(Speaker):
-    """One intent and its refunds, by the rules of `payments.domain` and `payments.refunds`."""
+    """One intent and its refunds, by the rules of `payments.domain` and `payments.refunds`; `offline` was booked as paid outside."""
 
     amount: int = 0
     state: str = "none"
     captured: int = 0
+    offline: int = 0
     has_fee: bool = False
     refunds: dict[UUID, tuple[int, str]] = field(default_factory=dict)
 
@@ -174,10 +180,14 @@ class Payments(Speaker):
                 self.topic.append(payments.PaymentReady(**self.about, payment_intent_id="pi_1"))
             case said.OrderCancelled() if self.state in {"ready", "processing"}:
                 self.state = "cancelling"
+            case said.OrderPaid(method="offline"):
+                self.offline = fact.amount
+                if self.state in {"ready", "processing"}:
+                    self.state = "cancelling"
             case said.OrderRefundRequested():
                 spoken_for = sum(amount for amount, state in self.refunds.values() if state != "failed")
                 self.refunds[fact.refund_id] = (fact.amount, "requested")
-                if spoken_for + fact.amount > self.captured:
+                if spoken_for + fact.amount > self.captured + self.offline:
                     self.refund(fact.refund_id, "failed")
 
     def decline(self) -> None:
@@ -194,12 +204,16 @@ class Payments(Speaker):
         self.state = "cancelled"
         self.topic.append(payments.PaymentCancelled(**self.about))
 
-    def capture(self) -> None:
+    def capture(self, short: int = 0, intent: str = "pi_1") -> None:
         """Also of an intent that is being closed: money that has come in is never refused."""
-        self.state, self.captured = "captured", self.amount
+        self.state = "captured"
+        self.captured += self.amount - short
         self.topic.append(
             payments.PaymentCaptured(
-                **self.about, payment_intent_id="pi_1", charge_id="ch_1", captured_at=self.desk.now
+                **self.about | {"amount": self.amount - short},
+                payment_intent_id=intent,
+                charge_id=f"ch_of_{intent}",
+                captured_at=self.desk.now,
             )
         )
 
@@ -257,21 +271,54 @@ class Parcel:
 
 @dataclass
 class Shipping(Speaker):
-    """Parcels of what was paid, packed and sent as drawn; a cancellation voids what has not gone."""
+    """Parcels of what was paid, packed and sent as drawn; what is not wanted any more, or went by hand, is voided if it has not gone.
+
+    `held`: the holds that it knows to be open. Staff's moves are refused then; a carrier's scan cannot be.
+    """
 
     unpacked: dict[int, int] = field(default_factory=dict)
     is_cancelled: bool = False
+    held: set[UUID] = field(default_factory=set)
     parcels: list[Parcel] = field(default_factory=list)
 
     def hear(self, fact: Fact) -> None:
         match fact:
             case said.OrderPaid() if not (self.is_cancelled or self.parcels):
                 self.unpacked = {part.line: part.quantity for part in fact.lines}
-            case said.OrderCancelled():
+            case said.OrderCancelled() | said.OrderHandedOver():
                 self.is_cancelled, self.unpacked = True, {}
                 for parcel in self.parcels:
                     if Stage.VOIDED in STEPS[parcel.stage]:
                         self.move(parcel, Stage.VOIDED)
+            case said.OrderItemsCancelled():
+                for part in fact.lines:
+                    self._take_off(part.line, part.quantity)
+            case said.OrderHeld():
+                self.held.add(fact.hold_id)
+            case said.OrderReleased():
+                self.held.remove(fact.hold_id)
+
+    def _take_off(self, line: int, count: int) -> None:
+        """What is not packed yet, then what is prepared; what has its label stays as it is."""
+        left = self.unpacked.get(line, 0)
+        self.unpacked = {n: q for n, q in (self.unpacked | {line: max(0, left - count)}).items() if q}
+        count -= min(left, count)
+        for parcel in self.parcels:
+            if parcel.stage in {Stage.PREPARED, Stage.FAILED} and line in parcel.lines:
+                taken = min(count, parcel.lines[line])
+                count -= taken
+                rest = {n: q - (taken if n == line else 0) for n, q in parcel.lines.items()}
+                parcel.lines = {n: q for n, q in rest.items() if q}
+                if not parcel.lines:
+                    self.move(parcel, Stage.VOIDED)
+
+    def may(self, parcel: Parcel, stage: Stage) -> bool:
+        """No label, and nothing sent without one, while the order is held."""
+        is_staffs = parcel.stage in {Stage.PREPARED, Stage.FAILED} and stage in {
+            Stage.LABELLED,
+            Stage.DISPATCHED,
+        }
+        return not (is_staffs and self.held)
 
     def pack(self, most: int) -> None:
         """A parcel of what is not packed, `most` pieces of each line."""

@@ -1,10 +1,12 @@
 """Deadlines of orders: they fire, lock the order, and let the status table decide. Nobody ever cancels one."""
 
 from datetime import timedelta
+from uuid import UUID
 
 from orders.decisions import decide
 from orders.domain import Act
-from orders.handlers import settle
+from orders.handlers import HOLD, settle
+from orders.life import holds
 from orders.status import Happened, OrderStatus
 from orders.store import ORDERS
 from shared.jobs import Job, Jobs
@@ -24,3 +26,9 @@ async def on_unpaid(job: Job, tx: Tx) -> None:
         tx.request(UNPAID, order.id, due_at=tx.now + LOOK_AGAIN)
         return
     settle(tx, decide(order, Happened.EXPIRED, Act(tx.now, "system", "nobody paid in time")))
+
+
+@deadlines.on(HOLD, ORDERS)
+async def on_hold(job: Job, tx: Tx) -> None:
+    order, act = tx.get(ORDERS, job.key), Act(tx.now, "system", "the hold's deadline has passed")
+    settle(tx, holds.deadline_passed(order, UUID(job.payload["hold_id"]), act))

@@ -11,6 +11,7 @@ from orders.domain import Act, Decision, Entry, Order, Refund, RefundStatus
 from orders.status import (
     TABLE,
     Allow,
+    Command,
     Compensate,
     Happened,
     Ignore,
@@ -21,6 +22,7 @@ from orders.status import (
     Trigger,
 )
 from shared.contracts import orders as facts
+from shared.contracts.envelope import Fact
 
 
 def decide(order: Order, trigger: Trigger, act: Act) -> Decision:
@@ -65,57 +67,72 @@ def _folded(order: Order) -> list[Happened]:
 
 
 def _moved(order: Order, to: OrderStatus, trigger: Trigger, act: Act) -> Decision:
-    """The order in its new status, with the timestamp, the fact and the timeline entry that belong to the move."""
+    """The order in its new status, with the timestamp, the facts and the timeline entry that belong to the move."""
     entry = Entry(act.now, act.actor, str(trigger), order.status, to, act.reason)
     moved = replace(order, status=to, updated_at=act.now)
-    about = _about(order)
+    about = about_order(order)
+    said: tuple[Fact, ...]
     match to:
         case OrderStatus.PROCESSING:
             moved = replace(moved, paid_at=act.now)
             wanted = tuple(facts.LineQuantity(line=n.line, quantity=n.live) for n in order.lines if n.live)
-            paid = facts.OrderPaid(
-                **about, paid_at=act.now, amount=order.captured, method=order.payment_method, lines=wanted
+            method = order.payment_method
+            said = (
+                facts.OrderPaid(**about, paid_at=act.now, amount=order.captured, method=method, lines=wanted),
             )
-            return Decision(moved, (paid,), (entry,))
         case OrderStatus.SHIPPED:
             moved = replace(moved, shipped_at=order.shipped_at or act.now)
-            return Decision(moved, (_shipped(moved),), (entry,))
+            said = (_shipped(moved),)
         case OrderStatus.DELIVERED:
             moved = replace(moved, shipped_at=order.shipped_at or act.now, delivered_at=act.now)
-            return Decision(moved, (facts.OrderDelivered(**about, delivered_at=act.now),), (entry,))
+            said = (facts.OrderDelivered(**about, delivered_at=act.now),)
         case OrderStatus.RETURNED:
             moved = replace(moved, shipped_at=order.shipped_at or act.now, returned_at=act.now)
-            return Decision(moved, (facts.OrderReturned(**about, returned_at=act.now),), (entry,))
+            said = (facts.OrderReturned(**about, returned_at=act.now),)
         case OrderStatus.CANCELLED:
             reason = "expired" if trigger is Happened.EXPIRED else act.reason or "cancelled"
             moved = replace(moved, cancelled_at=act.now, cancel_reason=reason)
-            cancelled = facts.OrderCancelled(**about, cancelled_at=act.now, reason=reason)
-            return Decision(moved, (cancelled,), (entry,))
+            said = (facts.OrderCancelled(**about, cancelled_at=act.now, reason=reason),)
         case _:
-            return Decision(moved, (), (entry,))
+            said = ()
+    return Decision(moved, said, (entry,)).then(_unheld(moved, act))
+
+
+def _unheld(order: Order, act: Act) -> Decision:
+    """A hold keeps a paid order from going out; in any other status there is nothing to keep it from."""
+    if order.status is OrderStatus.PROCESSING or not order.open_holds:
+        return Decision(order)
+    closed = tuple(hold if hold.released_at else replace(hold, released_at=act.now) for hold in order.holds)
+    said = tuple(
+        facts.OrderReleased(**about_order(order), hold_id=hold.id, released_at=act.now)
+        for hold in order.open_holds
+    )
+    return Decision(replace(order, holds=closed), said)
 
 
 def _remedy(order: Order, remedy: Remedy, trigger: Trigger, act: Act) -> Decision:
     if remedy is Remedy.STAFF:
         note = Entry(act.now, act.actor, str(trigger), order.status, order.status, "a person has to look")
         return Decision(replace(order, updated_at=act.now), (), (note,))
-    return request_refund(order, act)
+    return request_refund(order, act, asked_by=act.actor if trigger is Command.REFUND else "")
 
 
-def request_refund(order: Order, act: Act) -> Decision:
+def request_refund(order: Order, act: Act, asked_by: str = "") -> Decision:
     """Reserve a refund of `act.amount` (default: all that is left) and ask payments for it; nothing left is nothing to do."""
     amount = order.refundable if act.amount is None else act.amount
     if amount <= 0 or amount > order.refundable:
         return Decision(order)
     refund = Refund(
-        uuid5(order.id, f"refund {len(order.refunds) + 1}"),
+        act.refund_id or uuid5(order.id, f"refund {len(order.refunds) + 1}"),
         amount,
         act.reason or "refund",
         RefundStatus.REQUESTED,
         act.now,
+        act.items,
+        asked_by,
     )
     requested = facts.OrderRefundRequested(
-        **_about(order), refund_id=refund.id, requested_at=act.now, amount=amount, reason=refund.reason
+        **about_order(order), refund_id=refund.id, requested_at=act.now, amount=amount, reason=refund.reason
     )
     entry = Entry(act.now, act.actor, "refund requested", order.status, order.status, refund.reason)
     return Decision(
@@ -125,7 +142,7 @@ def request_refund(order: Order, act: Act) -> Decision:
 
 def _shipped(order: Order) -> facts.OrderShipped:
     return facts.OrderShipped(
-        **_about(order),
+        **about_order(order),
         shipped_at=order.shipped_at,
         carrier=order.shipping_carrier or "",
         tracking_number=order.tracking or "",
@@ -133,7 +150,8 @@ def _shipped(order: Order) -> facts.OrderShipped:
     )
 
 
-def _about(order: Order) -> dict[str, Any]:
+def about_order(order: Order) -> dict[str, Any]:
+    """What every fact about the order carries."""
     return {
         "order_id": order.id,
         "order_number": order.order_number,

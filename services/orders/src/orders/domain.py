@@ -10,8 +10,9 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from orders.status import OrderStatus
+from orders.status import OrderStatus, next_statuses
 from shared.contracts.envelope import Fact
+from shared.contracts.money import allocate
 
 
 class PaymentStatus(StrEnum):
@@ -49,7 +50,19 @@ class Stage(StrEnum):
     FAILED = "FAILED"
 
 
-_OUT = frozenset({Stage.DISPATCHED, Stage.DELIVERED, Stage.RETURNED})
+OUT = frozenset({Stage.DISPATCHED, Stage.DELIVERED, Stage.RETURNED})
+
+
+class ItemStatus(StrEnum):
+    """What the quantities of a line say; never stored beside them."""
+
+    PENDING = "PENDING"
+    PAID = "PAID"
+    IN_FULFILMENT = "IN_FULFILMENT"
+    SHIPPED = "SHIPPED"
+    DELIVERED = "DELIVERED"
+    RETURNED = "RETURNED"
+    CANCELLED = "CANCELLED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +92,30 @@ class Line:
     def live(self) -> int:
         return self.quantity - self.cancelled
 
+    @property
+    def cancellable(self) -> int:
+        """Pieces that are in no parcel yet."""
+        return max(0, self.live - self.in_fulfilment - self.shipped)
+
+    def worth(self, pieces: int) -> int:
+        """What the first `pieces` cost: their price, less their discount, plus their tax. All of them cost the whole line."""
+        each = [1] * self.quantity
+        discount, tax = allocate(self.discount, each), allocate(self.tax, each)
+        return pieces * self.unit_price - sum(discount[:pieces]) + sum(tax[:pieces])
+
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """What orders knows of a shipment: enough to set the lines' quantities. `lines` maps line number to quantity."""
+    """What orders knows of a shipment: enough to set the lines' quantities. `lines` maps line number to quantity.
+
+    `by_hand`: staff gave it to a courier without shipping's knowledge.
+    """
 
     id: UUID
     stage: Stage
     lines: dict[int, int]
     cost: int = 0
+    by_hand: bool = False
 
 
 class WayOut(StrEnum):
@@ -118,12 +146,25 @@ class RefundStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class RefundedLine:
+    """The part of a refund that is for `quantity` pieces of a line; `amount` in minor units."""
+
+    line: int
+    quantity: int
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
 class Refund:
+    """`lines` is empty for an amount that is for no item in particular. `asked_by` is the actor."""
+
     id: UUID
     amount: int
     reason: str
     status: RefundStatus
     requested_at: datetime
+    lines: tuple[RefundedLine, ...] = ()
+    asked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +231,48 @@ class Order:
     @property
     def refundable(self) -> int:
         """Captured, and neither refunded nor promised to a refund under way."""
-        return self.captured - sum(r.amount for r in self.refunds if r.status is not RefundStatus.FAILED)
+        return self.captured - sum(refund.amount for refund in self.live_refunds)
+
+    @property
+    def live_refunds(self) -> tuple[Refund, ...]:
+        """Those that were paid out, or will be."""
+        return tuple(refund for refund in self.refunds if refund.status is not RefundStatus.FAILED)
+
+    def refunded_pieces(self, line: int) -> int:
+        """Pieces of the line whose money went back, or is on its way."""
+        return sum(part.quantity for r in self.live_refunds for part in r.lines if part.line == line)
+
+    def item_status(self, line: Line) -> ItemStatus:
+        if line.live and line.returned >= line.live:
+            return ItemStatus.RETURNED
+        if line.delivered and line.delivered + line.returned >= line.live:
+            return ItemStatus.DELIVERED
+        if line.shipped and line.shipped >= line.live:
+            return ItemStatus.SHIPPED
+        if not line.live or self.status is OrderStatus.CANCELLED:
+            return ItemStatus.CANCELLED
+        if line.in_fulfilment or line.shipped:
+            return ItemStatus.IN_FULFILMENT
+        return ItemStatus.PAID if self.captured else ItemStatus.PENDING
+
+    def cancelled_pieces(self, line: Line) -> int:
+        """A cancelled order keeps nothing but what had left before."""
+        return line.quantity - line.shipped if self.status is OrderStatus.CANCELLED else line.cancelled
+
+    @property
+    def next_statuses(self) -> tuple[OrderStatus, ...]:
+        """Where a command can still take it; what is partly out cannot be cancelled."""
+        allowed = next_statuses(self.status)
+        return tuple(to for to in allowed if to is not OrderStatus.CANCELLED or self.is_cancellable)
+
+    @property
+    def is_address_fixed(self) -> bool:
+        """A label bears it."""
+        return any(s.stage is Stage.LABELLED or s.stage in OUT for s in self.shipments)
+
+    @property
+    def is_partly_out(self) -> bool:
+        return any(shipment.stage in OUT for shipment in self.shipments)
 
     @property
     def site_owner_amount(self) -> int:
@@ -198,8 +280,7 @@ class Order:
 
     @property
     def is_cancellable(self) -> bool:
-        unshipped = not any(shipment.stage in _OUT for shipment in self.shipments)
-        return self.status in {OrderStatus.PENDING, OrderStatus.PROCESSING} and unshipped
+        return self.status in {OrderStatus.PENDING, OrderStatus.PROCESSING} and not self.is_partly_out
 
     @property
     def is_refundable(self) -> bool:
@@ -213,12 +294,17 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Who did it, when, and why; `amount` is for a refund (default: all that is left)."""
+    """Who did it, when, and why; the rest is for a refund.
+
+    `amount` (default: all that is left), `items` for pieces of lines, `refund_id` where one act must never make two of them.
+    """
 
     now: datetime
     actor: str
     reason: str = ""
     amount: int | None = None
+    items: tuple[RefundedLine, ...] = ()
+    refund_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,26 @@
 """The storefront graph's types, named and typed as seed A has them. Amounts are Floats with exact cents, times ISO 8601 UTC."""
 
-from datetime import UTC, datetime
 from typing import Any, Self
 from uuid import UUID
 
 import strawberry
 
 from orders import store
-from orders.domain import Line, Order, OrderType, PaymentStatus
-from orders.status import OrderStatus, next_statuses
+from orders.domain import ItemStatus, Line, Order, OrderType, PaymentStatus
+from orders.life.nodes import OrderHold
+from orders.life.nodes import iso as _iso
+from orders.life.nodes import maybe_iso as _maybe_iso
+from orders.status import Command, OrderStatus
 from shared.contracts.money import to_major
 from shared.graphql import Info
 
 strawberry.enum(OrderStatus, description="What stage of its life an order is in.")
 strawberry.enum(PaymentStatus, description="How far the money has come.")
 strawberry.enum(OrderType)
+
+
+_FOR_STAFF = frozenset({Command.HOLD, Command.RELEASE})
+"""Timeline entries whose reason staff keep to themselves."""
 
 
 @strawberry.type(name="Address")
@@ -43,6 +49,14 @@ class OrderItemNode:
     quantity: int
     price: float
     subtotal: float
+    status: ItemStatus
+    cancelled_quantity: int
+    shipped_quantity: int
+    delivered_quantity: int
+    returned_quantity: int
+    discount: float
+    tax: float
+    refunded: float
 
     @classmethod
     def of(cls, order: Order, line: Line) -> Self:
@@ -54,6 +68,14 @@ class OrderItemNode:
             quantity=line.quantity,
             price=to_major(line.unit_price, order.currency),
             subtotal=to_major(line.quantity * line.unit_price, order.currency),
+            status=order.item_status(line),
+            cancelled_quantity=order.cancelled_pieces(line),
+            shipped_quantity=line.shipped,
+            delivered_quantity=line.delivered,
+            returned_quantity=line.returned,
+            discount=to_major(line.discount, order.currency),
+            tax=to_major(line.tax, order.currency),
+            refunded=to_major(line.refunded, order.currency),
         )
 
 
@@ -109,14 +131,14 @@ class TimelineEntry:
 
     @classmethod
     def of(cls, row: Any, *, for_staff: bool) -> Self:
-        """A shopper learns the role that acted, not the person."""
+        """A shopper learns the role that acted, not the person, and not why an order is held."""
         return cls(
             at=_iso(row.at),
             actor=row.actor if for_staff else row.actor.partition(":")[0],
             what=row.what,
             from_status=OrderStatus(row.from_status),
             to_status=OrderStatus(row.to_status),
-            why=row.why,
+            why="" if row.what in _FOR_STAFF and not for_staff else row.why,
         )
 
 
@@ -167,6 +189,7 @@ class OrderNode:
     shipping_margin: float | None
     site_owner_amount: float
     next_statuses: list[OrderStatus]
+    holds: list[OrderHold]
 
     @strawberry.field
     async def customer(self, info: Info) -> UserNode | None:
@@ -200,7 +223,10 @@ class OrderNode:
     def of(cls, order: Order, *, for_staff: bool) -> Self:
         """What only staff may know (fees, label, margin, notes) is empty for others."""
         return cls(
-            **_identity(order), **_money(order, for_staff=for_staff), **_shipping(order, for_staff=for_staff)
+            **_identity(order),
+            **_money(order, for_staff=for_staff),
+            **_shipping(order, for_staff=for_staff),
+            holds=[OrderHold.of(hold, for_staff=for_staff) for hold in order.holds],
         )
 
 
@@ -220,7 +246,7 @@ def _identity(order: Order) -> dict[str, Any]:
         "is_shippable": order.is_shippable,
         "is_cancellable": order.is_cancellable,
         "is_refundable": order.is_refundable,
-        "next_statuses": list(next_statuses(order.status)),
+        "next_statuses": list(order.next_statuses),
         "payment_method": order.payment_method,
         "payment_intent_id": order.payment_intent_id,
         "created_at": _iso(order.created_at),
@@ -290,15 +316,6 @@ def _uuid(value: str) -> UUID | None:
         return UUID(value)
     except ValueError:
         return None
-
-
-def _iso(at: datetime) -> str:
-    in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)
-    return in_utc.isoformat().replace("+00:00", "Z")
-
-
-def _maybe_iso(at: datetime | None) -> str | None:
-    return None if at is None else _iso(at)
 
 
 def _maybe_major(minor: int | None, currency: str) -> float | None:

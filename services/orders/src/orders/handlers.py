@@ -7,15 +7,18 @@ from orders.store import ORDERS
 from orders.tables import skus, timeline
 from shared.contracts import catalog, payments, shipping
 from shared.contracts.envelope import Fact
+from shared.contracts.orders import OrderHeld
 from shared.contracts.topics import topic_of
 from shared.handlers import Handlers
 from shared.tx import Tx
 
 handlers = Handlers("orders")
+HOLD = "orders.hold"
+"""The job that is due at a hold's deadline."""
 
 
 def settle(tx: Tx, decision: Decision) -> None:
-    """Write a decision down: the order, its timeline, its facts."""
+    """Write a decision down: the order, its timeline, its facts, the deadlines of its holds."""
     tx.save(ORDERS, decision.order)
     for entry in decision.entries:
         tx.insert(
@@ -30,6 +33,9 @@ def settle(tx: Tx, decision: Decision) -> None:
             why=entry.why,
         )
     tx.emit(*decision.facts)
+    for fact in decision.facts:
+        if isinstance(fact, OrderHeld) and fact.deadline is not None:
+            tx.request(HOLD, fact.order_id, {"hold_id": str(fact.hold_id)}, due_at=fact.deadline)
 
 
 def _heard(fact: Fact, tx: Tx, reason: str | None = None) -> Act:

@@ -1,10 +1,11 @@
 """What the facts of payments and shipping do to an order. Pure, safe to repeat, and ready for facts that overtake each other."""
 
 from dataclasses import dataclass, replace
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from orders.decisions import decide, derive
 from orders.domain import (
+    OUT,
     Act,
     Decision,
     Entry,
@@ -15,12 +16,14 @@ from orders.domain import (
     Shipment,
     Stage,
 )
-from orders.status import Happened, OrderStatus
+from orders.life import holds
+from orders.lines import pieces, with_quantities, with_refunds
+from orders.status import Command, Happened, OrderStatus, Trigger
 from shared.contracts import orders as facts
 
+OFFLINE = "offline"
+"""The payment method of an order that staff took the money for."""
 _RANK = {stage: rank for rank, stage in enumerate(Stage)}
-_FULFILLING = frozenset({Stage.LABELLED})
-_SHIPPED = frozenset({Stage.DISPATCHED, Stage.DELIVERED, Stage.RETURNED})
 _NEVER_OUT = frozenset({Stage.VOIDED, Stage.FAILED})
 
 
@@ -45,18 +48,45 @@ def payment_processing(order: Order, act: Act) -> Decision:
 
 
 def payment_captured(order: Order, amount: int, intent_id: str | None, act: Act) -> Decision:
-    """Money came in, whatever the order's status: the table says whether it moves on or the money goes back."""
+    """Money came in, whatever the order's status: the table says whether it moves on or the money goes back.
+
+    An intent captures once. So what comes of another one, or after an offline payment, is a second payment.
+    """
+    if order.captured and (order.payment_method == OFFLINE or intent_id != order.payment_intent_id):
+        return _paid_twice(order, amount, intent_id, act)
     if order.captured:
         return Decision(order)
+    paid = replace(order, payment_intent_id=intent_id or order.payment_intent_id)
+    return _paid(order, paid, amount, Happened.PAYMENT_CAPTURED, act)
+
+
+def paid_offline(order: Order, act: Act) -> Decision:
+    """Staff's word that the whole total was paid in another way."""
+    if order.status is not OrderStatus.PENDING:
+        return decide(order, Command.PAY_OFFLINE, act)
+    return _paid(order, replace(order, payment_method=OFFLINE), order.total, Command.PAY_OFFLINE, act)
+
+
+def _paid(before: Order, order: Order, amount: int, trigger: Trigger, act: Act) -> Decision:
     paid = replace(
         order,
         captured=amount,
         payment_status=PaymentStatus.PAID,
         payment_processing=False,
-        payment_intent_id=intent_id or order.payment_intent_id,
         updated_at=act.now,
     )
-    return derive(order, decide(paid, Happened.PAYMENT_CAPTURED, act), act)
+    decision = derive(before, decide(paid, trigger, act), act)
+    return decision.then(holds.on_payment(decision.order, act))
+
+
+def _paid_twice(order: Order, amount: int, intent_id: str | None, act: Act) -> Decision:
+    """Counted, and given back at once; the refund's id is the intent's, so that a repeat is one."""
+    refund_id = uuid5(order.id, f"paid twice {intent_id}")
+    if any(refund.id == refund_id for refund in order.refunds):
+        return Decision(order)
+    paid = replace(order, captured=order.captured + amount, updated_at=act.now)
+    back = replace(act, amount=amount, refund_id=refund_id, reason="paid twice")
+    return decide(paid, Happened.PAID_TWICE, back)
 
 
 def payment_failed(order: Order, code: str, act: Act, *, final: bool = False) -> Decision:
@@ -102,8 +132,14 @@ def refunded(order: Order, refund_id: UUID, amount: int, act: Act) -> Decision:
         else tuple(done if refund is known else refund for refund in order.refunds)
     )
     total = order.refunded + amount
-    after = replace(
-        order, refunds=settled, refunded=total, payment_status=PaymentStatus.REFUNDED, updated_at=act.now
+    after = with_refunds(
+        replace(
+            order,
+            refunds=settled,
+            refunded=total,
+            payment_status=PaymentStatus.REFUNDED,
+            updated_at=act.now,
+        )
     )
     told = facts.OrderRefunded(
         order_id=order.id,
@@ -138,7 +174,7 @@ def refund_failed(order: Order, refund_id: UUID, act: Act) -> Decision:
         updated_at=act.now,
     )
     entry = Entry(act.now, act.actor, "refund failed", order.status, order.status, act.reason)
-    return Decision(after, (), (entry,))
+    return Decision(with_refunds(after), (), (entry,))
 
 
 def shipment_reached(
@@ -156,7 +192,7 @@ def shipment_reached(
         return Decision(order)
     shipment = Shipment(shipment_id, stage, lines, known.cost if known else 0)
     others = tuple(s for s in order.shipments if s.id != shipment_id)
-    after = _with_quantities(replace(order, shipments=(*others, shipment), updated_at=act.now))
+    after = with_quantities(replace(order, shipments=(*others, shipment), updated_at=act.now))
     if tracking is not None:
         after = replace(
             after,
@@ -164,7 +200,22 @@ def shipment_reached(
             tracking_url=tracking.url,
             shipping_carrier=tracking.carrier,
         )
-    return derive(order, Decision(after), act)
+    is_newly_out = stage in OUT and (known is None or known.stage not in OUT)
+    cases = _cases(order, after, shipment, act) if is_newly_out else ()
+    decision = derive(order, Decision(after, (), cases), act)
+    failed = stage is Stage.FAILED and not after.is_partly_out
+    return decision.then(holds.on_failed_shipment(decision.order, act)) if failed else decision
+
+
+def _cases(before: Order, after: Order, shipment: Shipment, act: Act) -> tuple[Entry, ...]:
+    """What a parcel that has left must not have done, and cannot undo."""
+    live = {line.line: line.live for line in after.lines}
+    found = []
+    if any(pieces(after, line, OUT) > live.get(line, 0) for line in shipment.lines):
+        found.append("more has left than is wanted: a person has to look")
+    if before.open_holds:
+        found.append("it has left although it was held: a person has to look")
+    return tuple(Entry(act.now, act.actor, "shipped", after.status, after.status, why) for why in found)
 
 
 def label_bought(
@@ -183,14 +234,6 @@ def label_refunded(order: Order, shipment_id: UUID) -> Order:
     return _with_cost(replace(order, shipments=shipments, shippo_label_url=None))
 
 
-def all_delivered(order: Order, act: Act) -> Decision:
-    """Somebody's word that everything arrived: the shipments count as delivered, the table is asked by the caller."""
-    shipments = tuple(
-        replace(s, stage=Stage.DELIVERED) if s.stage is Stage.DISPATCHED else s for s in order.shipments
-    )
-    return Decision(_with_quantities(replace(order, shipments=shipments, updated_at=act.now)))
-
-
 def _advances(known: Stage, stage: Stage) -> bool:
     """A voided shipment is over; one that failed may get a label after all; the rest only goes forward."""
     if known is Stage.VOIDED or known is stage:
@@ -198,25 +241,8 @@ def _advances(known: Stage, stage: Stage) -> bool:
     if known is Stage.FAILED:
         return stage not in _NEVER_OUT or stage is Stage.VOIDED
     if stage in _NEVER_OUT:
-        return known not in _SHIPPED
+        return known not in OUT
     return _RANK[stage] > _RANK[known]
-
-
-def _with_quantities(order: Order) -> Order:
-    def count(line: int, stages: frozenset[Stage]) -> int:
-        return sum(s.lines.get(line, 0) for s in order.shipments if s.stage in stages)
-
-    lines = tuple(
-        replace(
-            line,
-            in_fulfilment=count(line.line, _FULFILLING),
-            shipped=count(line.line, _SHIPPED),
-            delivered=count(line.line, frozenset({Stage.DELIVERED})),
-            returned=count(line.line, frozenset({Stage.RETURNED})),
-        )
-        for line in order.lines
-    )
-    return replace(order, lines=lines)
 
 
 def _with_cost(order: Order) -> Order:

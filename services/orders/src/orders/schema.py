@@ -8,7 +8,7 @@ from orders.graph import OrderNode
 from orders.life import schema as life
 from orders.lists import schema as lists
 
-Query = merge_types("Query", (lists.Query,))
+Query = merge_types("Query", (lists.Query, life.Query))
 Mutation = merge_types("Mutation", (checkout.Mutation, life.Mutation))
 
 schema = strawberry.federation.Schema(query=Query, mutation=Mutation, types=[OrderNode])

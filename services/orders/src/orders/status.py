@@ -27,6 +27,7 @@ class Command(StrEnum):
     REFUND = "refund"
     CANCEL_ITEMS = "cancel items"
     EDIT_ADDRESS = "change the address"
+    TRACK = "write down its tracking"
     HOLD = "hold"
     RELEASE = "release"
 
@@ -104,6 +105,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.REFUND: Refuse("nothing was paid"),
         Command.CANCEL_ITEMS: Refuse("it is not paid: cancel it and order anew"),
         Command.EDIT_ADDRESS: _ALLOWED,
+        Command.TRACK: _ALLOWED,
         Command.HOLD: Refuse("it is not paid: it does not go out anyway"),
         Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: Move(OrderStatus.PROCESSING),
@@ -125,6 +127,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.REFUND: Refuse("it has not been shipped: cancel it instead"),
         Command.CANCEL_ITEMS: _ALLOWED,
         Command.EDIT_ADDRESS: _ALLOWED,
+        Command.TRACK: _ALLOWED,
         Command.HOLD: _ALLOWED,
         Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: _REPEAT,
@@ -146,6 +149,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.REFUND: _REFUND,
         Command.CANCEL_ITEMS: _OUT,
         Command.EDIT_ADDRESS: _OUT,
+        Command.TRACK: _ALLOWED,
         Command.HOLD: _OUT,
         Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: _REPEAT,
@@ -167,6 +171,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.REFUND: _REFUND,
         Command.CANCEL_ITEMS: _OUT,
         Command.EDIT_ADDRESS: _OUT,
+        Command.TRACK: _ALLOWED,
         Command.HOLD: _OUT,
         Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: _REPEAT,
@@ -188,6 +193,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.REFUND: _REFUND,
         Command.CANCEL_ITEMS: _IS_CANCELLED,
         Command.EDIT_ADDRESS: _IS_CANCELLED,
+        Command.TRACK: _IS_CANCELLED,
         Command.HOLD: _IS_CANCELLED,
         Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: _REFUND,
@@ -209,6 +215,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.REFUND: _REFUND,
         Command.CANCEL_ITEMS: _CAME_BACK,
         Command.EDIT_ADDRESS: _CAME_BACK,
+        Command.TRACK: _ALLOWED,
         Command.HOLD: _CAME_BACK,
         Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: _REPEAT,
@@ -230,6 +237,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.REFUND: _REFUND,
         Command.CANCEL_ITEMS: _IS_REFUNDED,
         Command.EDIT_ADDRESS: _IS_REFUNDED,
+        Command.TRACK: _ALLOWED,
         Command.HOLD: _IS_REFUNDED,
         Command.RELEASE: _ALLOWED,
         Happened.PAYMENT_CAPTURED: _REPEAT,

@@ -16,6 +16,7 @@ from orders.domain import (
     OrderType,
     PaymentStatus,
     Refund,
+    RefundedLine,
     RefundStatus,
     Shipment,
     Stage,
@@ -51,7 +52,7 @@ OVERDUE = {
 
 def _shipment(raw: dict[str, Any]) -> Shipment:
     lines = {int(line): quantity for line, quantity in raw["lines"].items()}
-    return Shipment(UUID(raw["id"]), Stage(raw["stage"]), lines, raw["cost"])
+    return Shipment(UUID(raw["id"]), Stage(raw["stage"]), lines, raw["cost"], raw.get("by_hand", False))
 
 
 def _refund(raw: dict[str, Any]) -> Refund:
@@ -61,6 +62,8 @@ def _refund(raw: dict[str, Any]) -> Refund:
         raw["reason"],
         RefundStatus(raw["status"]),
         datetime.fromisoformat(raw["requested_at"]),
+        tuple(RefundedLine(**part) for part in raw.get("lines", ())),
+        raw.get("asked_by", ""),
     )
 
 
@@ -155,6 +158,13 @@ async def timelines(db: Database, ids: Sequence[UUID]) -> dict[UUID, list[Row]]:
     for row in rows:
         by_order[row.order_id].append(row)
     return by_order
+
+
+async def latest_entry(db: Database, order_id: UUID) -> Row | None:
+    """The newest line of the timeline of an order that the caller is known to see."""
+    newest = select(timeline).where(timeline.c.order_id == order_id).order_by(timeline.c.id.desc()).limit(1)
+    rows = await db.fetch(newest)
+    return rows[0] if rows else None
 
 
 async def customers_by_id(db: Database, ids: Sequence[UUID]) -> dict[UUID, Row]:

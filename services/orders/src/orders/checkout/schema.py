@@ -101,8 +101,8 @@ async def _placing(info: Info, wanted: CreateOrderInput, placed: dict[str, Order
         currency=settings.currency,
         shipping=settings.shipping_rates[wanted.delivery_speed],
         delivery_speed=wanted.delivery_speed,
-        shipping_address=_address(wanted.shipping_address, customer.name),
-        billing_address=_address(wanted.billing_address or wanted.shipping_address, customer.name),
+        shipping_address=address_of(wanted.shipping_address, customer.name),
+        billing_address=address_of(wanted.billing_address or wanted.shipping_address, customer.name),
         unpaid_expiry=timedelta(seconds=settings.unpaid_expiry),
         customer_is_known=customer.is_known(skus[asked[0]]),
     )
@@ -147,7 +147,7 @@ def _customer(principal: Principal, contact: ContactInput, address: AddressInput
     )
 
 
-def _address(given: AddressInput, name: str) -> dict[str, Any]:
+def address_of(given: AddressInput, name: str) -> dict[str, Any]:
     for field in ("street", "city", "state", "zip_code", "country"):
         if not getattr(given, field).strip():
             raise Refusal(Code.BAD_INPUT, f"The address needs its {field}")

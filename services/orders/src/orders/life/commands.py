@@ -1,15 +1,24 @@
 """What people ask of an order. Each command loads under lock, asks the status table, saves and says; refusals are typed."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from orders import reactions
 from orders.access import actor_of, mine
 from orders.decisions import decide, derive
-from orders.domain import Act, Decision
+from orders.domain import Act, Decision, Order
 from orders.handlers import settle
-from orders.reactions import all_delivered
-from orders.status import Command, OrderStatus, next_statuses
-from shared.auth import Principal
+from orders.life import items, parcels, rights
+from orders.status import TABLE, TARGETS, Command, OrderStatus, Refuse
+from orders.store import ORDERS
+from shared.auth import Principal, Scope
 from shared.contracts.money import to_major, to_minor
 from shared.errors import Code, Refusal
 from shared.tx import Tx
+
+Limits = Mapping[Scope, int]
+Pieces = Sequence[tuple[str, int]]
+"""Items' ids, and how many of each."""
 
 
 async def cancel(order_id: str, principal: Principal, reason: str, tx: Tx) -> str:
@@ -17,42 +26,156 @@ async def cancel(order_id: str, principal: Principal, reason: str, tx: Tx) -> st
     order = mine(order_id, principal, tx)
     if order.status is OrderStatus.PROCESSING and not order.is_cancellable:
         raise Refusal(Code.NOT_CANCELLABLE, "A part of it has been shipped")
-    decision = decide(order, Command.CANCEL, Act(tx.now, actor_of(principal), reason))
-    _refuse(decision, Code.NOT_CANCELLABLE)
-    settle(tx, decision)
+    settled(tx, decide(order, Command.CANCEL, act_of(principal, reason, tx)), Code.NOT_CANCELLABLE)
     return order_id
 
 
 async def mark_delivered(order_id: str, principal: Principal, tx: Tx) -> str:
     """Raises Refusal ORDER_NOT_FOUND or INVALID_TRANSITION."""
-    order, act = mine(order_id, principal, tx), Act(tx.now, actor_of(principal), "told to have arrived")
-    decision = decide(order, Command.MARK_DELIVERED, act)
-    _refuse(decision, Code.INVALID_TRANSITION)
-    settle(tx, decision.then(all_delivered(decision.order, act)) if decision.entries else decision)
+    order = mine(order_id, principal, tx)
+    settled(tx, parcels.delivered(order, act_of(principal, "told to have arrived", tx)))
     return order_id
 
 
-async def refund(order_id: str, amount: float | None, reason: str, principal: Principal, tx: Tx) -> str:
-    """`amount` in the order's currency as the graph writes it, default all that is left.
+async def refund(
+    order_id: str,
+    amount: float | None,
+    pieces: Pieces | None,
+    reason: str,
+    principal: Principal,
+    limits: Limits,
+    tx: Tx,
+) -> str:
+    """`amount` in the order's currency as the graph writes it, or `pieces` of items; by default all that is left.
 
-    Raises Refusal ORDER_NOT_FOUND, NOT_REFUNDABLE, REFUND_EXCEEDS_CAPTURED or BAD_INPUT.
+    Raises Refusal ORDER_NOT_FOUND, NOT_REFUNDABLE, REFUND_EXCEEDS_CAPTURED, FORBIDDEN (beyond the limit) or BAD_INPUT.
     """
-    order = mine(order_id, principal, tx)
-    minor = None if amount is None else _minor(amount, order.currency)
-    act = Act(tx.now, actor_of(principal), reason, minor)
-    decision = decide(order, Command.REFUND, act)
-    _refuse(decision, Code.NOT_REFUNDABLE)
+    if amount is not None and pieces is not None:
+        raise Refusal(Code.BAD_INPUT, "A refund is of an amount or of items, not of both")
+    order, act = mine(order_id, principal, tx), act_of(principal, reason, tx)
+    if amount is not None:
+        act = replace(act, amount=_minor(amount, order.currency))
+    refuse(decide(order, Command.REFUND, act), Code.NOT_REFUNDABLE)
+    if pieces is not None:
+        parts = items.money_for(order, items.chosen(order, pieces))
+        act = replace(act, amount=sum(part.amount for part in parts), items=parts)
+    settled(tx, _refunded(order, act, principal, limits))
+    return order_id
+
+
+def _refunded(order: Order, act: Act, principal: Principal, limits: Limits) -> Decision:
     if order.refundable == 0:
         raise Refusal(Code.NOT_REFUNDABLE, "Everything captured was refunded, or is being refunded")
-    if minor is not None and minor > order.refundable:
+    if act.amount == 0:
+        raise Refusal(Code.BAD_INPUT, "A refund is more than nothing")
+    if act.amount is not None and act.amount > order.refundable:
         raise Refusal(
             Code.REFUND_EXCEEDS_CAPTURED,
             "That is more than what is left to refund",
             refundable=to_major(order.refundable, order.currency),
             currency=order.currency,
         )
-    settle(tx, derive(order, decision, act))
+    asked = sum(refund.amount for refund in order.live_refunds if refund.asked_by == act.actor)
+    limit = rights.refund_limit(principal, limits)
+    shown = None if limit is None else to_major(limit, order.currency)
+    rights.within_limit(asked + (act.amount or order.refundable), limit, shown, order.currency)
+    return derive(order, decide(order, Command.REFUND, act), act)
+
+
+async def update_status(
+    order_id: str, to: OrderStatus, notes: str | None, principal: Principal, limits: Limits, tx: Tx
+) -> str:
+    """The command that leads to `to`; an order that is there already stays as it is.
+
+    Raises Refusal ORDER_NOT_FOUND, INVALID_TRANSITION, ON_HOLD or FORBIDDEN (another scope's, a refund beyond the limit).
+    """
+    order = mine(order_id, principal, tx)
+    rights.require(principal, rights.right_to_set(to))
+    if to is not order.status:
+        settled(tx, _towards(order, to, principal, limits, tx))
+    if notes is not None:
+        tx.save(ORDERS, replace(tx.get(ORDERS, order_id), notes=notes, updated_at=tx.now))
     return order_id
+
+
+def _towards(order: Order, to: OrderStatus, principal: Principal, limits: Limits, tx: Tx) -> Decision:
+    if to not in order.next_statuses:
+        raise _invalid(order, _why_not(order, to))
+    act = act_of(principal, "status set by staff", tx)
+    match TARGETS[to]:
+        case Command.PAY_OFFLINE:
+            return reactions.paid_offline(order, act)
+        case Command.SHIP:
+            return _handed_over(order, act)
+        case Command.MARK_DELIVERED:
+            return parcels.delivered(order, act)
+        case Command.MARK_RETURNED:
+            return parcels.returned(order, act)
+        case Command.REFUND:
+            under_way = order.captured and not order.refundable
+            return Decision(order) if under_way else _refunded(order, act, principal, limits)
+        case command:
+            return decide(order, command, act)
+
+
+def _why_not(order: Order, to: OrderStatus) -> str:
+    if to not in TARGETS:
+        return f"nothing becomes {to} again"
+    cell = TABLE[order.status][TARGETS[to]]
+    if isinstance(cell, Refuse):
+        return cell.reason
+    return "a part of it has been shipped" if to is OrderStatus.CANCELLED else f"it does not become {to}"
+
+
+async def update_shipping(
+    order_id: str,
+    carrier: str,
+    service: str,
+    tracking: str | None,
+    tracking_url: str | None,
+    principal: Principal,
+    tx: Tx,
+) -> str:
+    """Written down without a move. Raises Refusal ORDER_NOT_FOUND or INVALID_TRANSITION."""
+    given = {"tracking": tracking, "tracking_url": tracking_url}
+    details = {name: value for name, value in given.items() if value is not None}
+    order, act = mine(order_id, principal, tx), act_of(principal, "shipping written down", tx)
+    settled(tx, parcels.tracked(order, act, shipping_carrier=carrier, shipping_service=service, **details))
+    return order_id
+
+
+async def add_tracking(order_id: str, tracking: str, principal: Principal, tx: Tx) -> str:
+    """A paid order has left with it, any other only remembers it. Raises Refusal ORDER_NOT_FOUND, INVALID_TRANSITION or ON_HOLD."""
+    order, act = mine(order_id, principal, tx), act_of(principal, "tracking added", tx)
+    decision = parcels.tracked(order, act, tracking=tracking)
+    if order.status is OrderStatus.PROCESSING:
+        decision = decision.then(_handed_over(decision.order, act))
+    settled(tx, decision)
+    return order_id
+
+
+def _handed_over(order: Order, act: Act) -> Decision:
+    if order.open_holds:
+        raise Refusal(Code.ON_HOLD, "It is held: release it first", reason=order.open_holds[0].reason)
+    return parcels.handed_over(order, act)
+
+
+async def update_notes(order_id: str, notes: str, principal: Principal, tx: Tx) -> str:
+    """Raises Refusal ORDER_NOT_FOUND."""
+    order = mine(order_id, principal, tx)
+    if notes != order.notes:
+        tx.save(ORDERS, replace(order, notes=notes, updated_at=tx.now))
+    return order_id
+
+
+def act_of(principal: Principal, reason: str, tx: Tx) -> Act:
+    return Act(tx.now, actor_of(principal), reason)
+
+
+def settled(tx: Tx, decision: Decision, code: Code = Code.INVALID_TRANSITION) -> None:
+    """Write the decision down. Raises Refusal where the table refuses."""
+    refuse(decision, code)
+    settle(tx, decision)
 
 
 def _minor(amount: float, currency: str) -> int:
@@ -65,12 +188,11 @@ def _minor(amount: float, currency: str) -> int:
     return minor
 
 
-def _refuse(decision: Decision, code: Code) -> None:
+def refuse(decision: Decision, code: Code) -> None:
     if decision.refused is not None:
-        allowed = [str(status) for status in next_statuses(decision.order.status)]
-        raise Refusal(
-            code,
-            f"Not possible: {decision.refused}",
-            status=str(decision.order.status),
-            allowed=allowed,
-        )
+        raise _invalid(decision.order, decision.refused, code)
+
+
+def _invalid(order: Order, reason: str, code: Code = Code.INVALID_TRANSITION) -> Refusal:
+    allowed = [str(status) for status in order.next_statuses]
+    return Refusal(code, f"Not possible: {reason}", status=str(order.status), allowed=allowed)

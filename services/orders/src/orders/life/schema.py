@@ -1,63 +1,142 @@
-"""What people do with an order that is placed: cancel, refund, deliver."""
+"""What people do with an order that is placed: seed A's mutations, and those of `life.changing`."""
+
+from collections.abc import Awaitable
 
 import strawberry
+from strawberry.tools import merge_types
 
-from orders.answering import MAX_TEXT, order_id_of, run, settled
 from orders.graph import OrderNode
-from orders.life import commands
+from orders.life import changing, commands, many
+from orders.life.asking import ask
+from orders.life.inputs import (
+    ItemQuantityInput,
+    UpdateOrderShippingInput,
+    UpdateOrderStatusInput,
+    link,
+    notes_of,
+    optional,
+    pieces,
+    reason_of,
+    required,
+)
+from orders.life.rights import NOTES, RIGHTS, require, right_to_set
+from orders.status import Command
+from shared.auth import Principal
 from shared.graphql import Info
-from shared.texts import checked
+from shared.tx import Tx
 
 
 @strawberry.type
-class Mutation:
-    @strawberry.mutation(description="A paid order's refund is requested in the same moment.")
-    async def cancel_order(self, info: Info, id: strawberry.ID) -> OrderNode:  # noqa: A002 - seed A's name
-        principal = info.context.principal
-        principal.require_signed_in()
-        order_id = order_id_of(id)
-        await run(
-            info,
-            "cancelOrder",
-            order_id,
-            {},
-            lambda tx: commands.cancel(order_id, principal, "cancelled", tx),
-        )
-        return await settled(info, order_id, lambda order: order.refunded >= order.captured)
+class _Seed:
+    @strawberry.mutation(
+        description="Takes the command that leads to the status; INVALID_TRANSITION names the `allowed` ones."
+        " PROCESSING is a payment taken offline, SHIPPED all of it handed over by hand, REFUNDED a full refund."
+    )
+    async def update_order_status(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - seed A's name
+        input: UpdateOrderStatusInput,  # noqa: A002 - seed A's name
+    ) -> OrderNode:
+        to = input.status
+        require(info.context.principal, right_to_set(to))
+        notes = notes_of(input.notes) if input.notes else None
+        limits = info.context.service.settings.refund_limits
 
-    @strawberry.mutation(description="Staff's refund, in full or in part.")
+        def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
+            return commands.update_status(order_id, to, notes, principal, limits, tx)
+
+        return await ask(info, "updateOrderStatus", id, {"status": to, "notes": notes}, command)
+
+    @strawberry.mutation(
+        description="Writes carrier, service and tracking down without moving the order."
+        " A tracking number that changes has no trackingUrl until one is given."
+    )
+    async def update_order_shipping(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - seed A's name
+        input: UpdateOrderShippingInput,  # noqa: A002 - seed A's name
+    ) -> OrderNode:
+        require(info.context.principal, RIGHTS[Command.TRACK])
+        given = {
+            "carrier": required("carrier", input.carrier),
+            "service": required("service", input.service),
+            "tracking": optional("trackingNumber", input.tracking_number or None),
+            "tracking_url": link("trackingUrl", input.tracking_url or None),
+        }
+
+        def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
+            return commands.update_shipping(order_id, **given, principal=principal, tx=tx)  # type: ignore[arg-type] # carrier and service are there
+
+        return await ask(info, "updateOrderShipping", id, given, command)
+
+    @strawberry.mutation(
+        description="A paid order has left with it and becomes SHIPPED; any other only remembers it."
+    )
+    async def add_order_tracking(self, info: Info, id: strawberry.ID, tracking: str) -> OrderNode:  # noqa: A002 - seed A's name
+        require(info.context.principal, RIGHTS[Command.TRACK])
+        number = required("tracking", tracking)
+
+        def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
+            return commands.add_tracking(order_id, number, principal, tx)
+
+        return await ask(info, "addOrderTracking", id, {"tracking": number}, command)
+
+    @strawberry.mutation(description="A paid order's refund is requested in the same moment.")
+    async def cancel_order(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - seed A's name
+        reason: str | None = strawberry.UNSET,
+    ) -> OrderNode:
+        require(info.context.principal, RIGHTS[Command.CANCEL])
+        said = reason_of(reason or None, "cancelled")
+
+        def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
+            return commands.cancel(order_id, principal, said, tx)
+
+        arguments = {"reason": reason} if reason else {}
+        return await ask(info, "cancelOrder", id, arguments, command)
+
+    @strawberry.mutation(
+        description="Staff's refund: of all that is left, of an amount, or of pieces of items. An amount is for no item in"
+        " particular; the last piece of an item takes what rounding left of its discount and tax."
+    )
     async def refund_order(
         self,
         info: Info,
         id: strawberry.ID,  # noqa: A002 - seed A's name
-        amount: float | None = None,
-        reason: str | None = None,
+        amount: float | None = strawberry.UNSET,
+        reason: str | None = strawberry.UNSET,
+        items: list[ItemQuantityInput] | None = strawberry.UNSET,
     ) -> OrderNode:
-        principal = info.context.principal
-        principal.require_staff()
-        order_id = order_id_of(id)
-        said = checked("reason", reason or "", MAX_TEXT, lines=True)
-        await run(
-            info,
-            "refundOrder",
-            order_id,
-            {"amount": amount, "reason": reason},
-            lambda tx: commands.refund(order_id, amount, said, principal, tx),
-        )
-        return await settled(
-            info, order_id, lambda order: order.captured - order.refundable <= order.refunded
-        )
+        require(info.context.principal, RIGHTS[Command.REFUND])
+        amount = None if amount is strawberry.UNSET else amount
+        said, of = reason_of(reason or None), pieces(items) if items else None
+        limits = info.context.service.settings.refund_limits
+
+        def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
+            return commands.refund(order_id, amount, of, said, principal, limits, tx)
+
+        arguments = {"amount": amount, "reason": reason or None} | ({"items": of} if of else {})
+        return await ask(info, "refundOrder", id, arguments, command)
 
     @strawberry.mutation
     async def mark_order_delivered(self, info: Info, id: strawberry.ID) -> OrderNode:  # noqa: A002 - seed A's name
-        principal = info.context.principal
-        principal.require_staff()
-        order_id = order_id_of(id)
-        await run(
-            info,
-            "markOrderDelivered",
-            order_id,
-            {},
-            lambda tx: commands.mark_delivered(order_id, principal, tx),
-        )
-        return await settled(info, order_id, lambda _: True)
+        require(info.context.principal, RIGHTS[Command.MARK_DELIVERED])
+        return await ask(info, "markOrderDelivered", id, {}, commands.mark_delivered)
+
+    @strawberry.mutation(description="For staff's eyes only.")
+    async def update_order_notes(self, info: Info, id: strawberry.ID, notes: str) -> OrderNode:  # noqa: A002 - seed A's name
+        require(info.context.principal, NOTES)
+        said = notes_of(notes)
+
+        def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
+            return commands.update_notes(order_id, said, principal, tx)
+
+        return await ask(info, "updateOrderNotes", id, {"notes": said}, command)
+
+
+Mutation = merge_types("Mutation", (_Seed, changing.Mutation, many.Mutation))
+Query = changing.Query

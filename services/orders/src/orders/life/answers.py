@@ -1,0 +1,123 @@
+"""What the graph answers about an order's life: edits, explanations, why one stayed as it was. Amounts are Floats with exact cents."""
+
+from typing import Self
+
+import strawberry
+
+from orders.domain import Order
+from orders.graph import TimelineEntry
+from orders.life.explanation import Explanation, Step, Wait
+from orders.life.items import Money
+from orders.life.nodes import iso, maybe_iso
+from orders.status import OrderStatus
+from shared.contracts.money import to_major
+
+
+@strawberry.type(
+    description="What an edit would come to: the order's worth before and after, and what goes back. Shipping, its tax and"
+    " the platform's fee stay as they are, also for another address. `version` is for editOrder."
+)
+class OrderEdit:
+    order_id: strawberry.ID
+    version: int
+    currency: str
+    total_before: float
+    total_after: float
+    refund: float
+
+    @classmethod
+    def of(cls, order: Order, money: Money) -> Self:
+        return cls(
+            order_id=strawberry.ID(str(order.id)),
+            version=order.version,
+            currency=order.currency,
+            total_before=to_major(money.before, order.currency),
+            total_after=to_major(money.after, order.currency),
+            refund=to_major(money.refund, order.currency),
+        )
+
+
+@strawberry.type(description="Where the order's money is. `due` is still to be paid, `fees` are for staff.")
+class MoneyPosition:
+    currency: str
+    ordered: float
+    captured: float
+    refunded: float
+    refundable: float
+    due: float
+    fees: float | None
+
+    @classmethod
+    def of(cls, order: Order, *, for_staff: bool) -> Self:
+        def major(minor: int) -> float:
+            return to_major(minor, order.currency)
+
+        ended = order.status is OrderStatus.CANCELLED
+        return cls(
+            currency=order.currency,
+            ordered=major(order.total),
+            captured=major(order.captured),
+            refunded=major(order.refunded),
+            refundable=major(order.refundable),
+            due=major(0 if ended else max(0, order.total - order.captured)),
+            fees=major(order.stripe_fee + order.platform_fee) if for_staff else None,
+        )
+
+
+@strawberry.type(description="What the order waits for, since when, and until when at most.")
+class OrderWait:
+    what: str
+    since: str
+    until: str | None
+
+    @classmethod
+    def of(cls, wait: Wait) -> Self:
+        return cls(what=wait.what, since=iso(wait.since), until=maybe_iso(wait.until))
+
+
+@strawberry.type(
+    description='What may be done next, where it leads, and by whom: "owner", or "staff:" and the scope it takes.'
+)
+class OrderStep:
+    command: str
+    to: OrderStatus | None
+    who: list[str]
+
+    @classmethod
+    def of(cls, step: Step) -> Self:
+        return cls(command=str(step.command), to=step.to, who=list(step.who))
+
+
+@strawberry.type(
+    description="One order explained: its state, its money, what it waits for, what was decided last, who may do what next."
+)
+class OrderExplanation:
+    order_id: strawberry.ID
+    status: OrderStatus
+    sentence: str
+    money: MoneyPosition
+    waits: list[OrderWait]
+    decided: TimelineEntry | None
+    next: list[OrderStep]
+
+    @classmethod
+    def of(
+        cls, order: Order, explained: Explanation, decided: TimelineEntry | None, *, for_staff: bool
+    ) -> Self:
+        return cls(
+            order_id=strawberry.ID(str(order.id)),
+            status=order.status,
+            sentence=explained.sentence,
+            money=MoneyPosition.of(order, for_staff=for_staff),
+            waits=[OrderWait.of(wait) for wait in explained.waits],
+            decided=decided,
+            next=[OrderStep.of(step) for step in explained.steps],
+        )
+
+
+@strawberry.type(
+    description="Why an order stayed as it was; `code` is of the same list as `extensions.code`."
+)
+class OrderStatusError:
+    code: str
+    message: str

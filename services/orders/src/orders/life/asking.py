@@ -1,0 +1,33 @@
+"""How every mutation of an order's life runs: the command under lock, then the answer. The caller's right comes before its arguments."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import strawberry
+
+from orders.answering import order_id_of, run, settled
+from orders.domain import Order
+from orders.graph import OrderNode
+from shared.auth import Principal
+from shared.graphql import Info
+from shared.tx import Tx
+
+Asked = Callable[[str, Principal, Tx], Awaitable[str]]
+
+
+def refunds_are_done(order: Order) -> bool:
+    return order.captured - order.refundable <= order.refunded
+
+
+async def ask(
+    info: Info,
+    field: str,
+    given: strawberry.ID,
+    arguments: dict[str, Any],
+    command: Asked,
+    ready: Callable[[Order], bool] = refunds_are_done,
+) -> OrderNode:
+    """The command on the locked order; answers when `ready`, or after the bounded wait."""
+    principal, order_id = info.context.principal, order_id_of(given)
+    await run(info, field, order_id, arguments, lambda tx: command(order_id, principal, tx))
+    return await settled(info, order_id, ready)

@@ -1,0 +1,142 @@
+"""Single items of an order: fewer of them, another address, and the money that goes back for pieces. Pure; minor units."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orders.decisions import about_order, decide, derive, request_refund
+from orders.domain import Act, Decision, Entry, Line, Order, RefundedLine
+from orders.status import Command
+from shared.contracts import orders as facts
+from shared.errors import Code, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """What the live items, shipping and fees come to before and after a change, and what goes back for it."""
+
+    before: int
+    after: int
+    refund: int
+
+
+def chosen(order: Order, wanted: Iterable[tuple[str, int]]) -> dict[int, int]:
+    """Pieces by line number, from items' ids. Raises Refusal BAD_INPUT."""
+    lines = {f"{order.id}:{line.line}": line for line in order.lines}
+    found: dict[int, int] = {}
+    for item_id, quantity in wanted:
+        line = lines.get(item_id)
+        if line is None:
+            raise Refusal(Code.BAD_INPUT, "The order has no such item", itemId=item_id)
+        if line.line in found:
+            raise Refusal(Code.BAD_INPUT, "An item is listed twice: add its quantities up", itemId=item_id)
+        if not 0 <= quantity <= line.quantity:
+            raise Refusal(Code.BAD_INPUT, f"Of this item there are {line.quantity}", itemId=item_id)
+        found[line.line] = quantity
+    return found
+
+
+def fewer(order: Order, wanted: Iterable[tuple[str, int]]) -> dict[int, int]:
+    """How many pieces less that is, from what is still wanted of items. Raises Refusal BAD_INPUT."""
+    live = {line.line: line.live for line in order.lines}
+    kept = chosen(order, wanted)
+    if any(count > live[line] for line, count in kept.items()):
+        raise Refusal(Code.BAD_INPUT, "An edit takes items away: for more of them, place another order")
+    return {line: live[line] - count for line, count in kept.items()}
+
+
+def money_for(order: Order, pieces: dict[int, int]) -> tuple[RefundedLine, ...]:
+    """What these pieces cost, beside those whose money went back before. Raises Refusal NOT_REFUNDABLE."""
+    parts = []
+    for line in order.lines:
+        count, before = pieces.get(line.line, 0), order.refunded_pieces(line.line)
+        if before + count > line.quantity:
+            raise Refusal(
+                Code.NOT_REFUNDABLE,
+                f"{before} of {line.quantity} were refunded before",
+                itemId=f"{order.id}:{line.line}",
+            )
+        if count:
+            parts.append(RefundedLine(line.line, count, line.worth(before + count) - line.worth(before)))
+    return tuple(parts)
+
+
+def cancel_items(order: Order, pieces: dict[int, int], act: Act) -> Decision:
+    """Fewer pieces, and their money goes back; without any left, the order is cancelled and all of its money goes back.
+
+    Raises Refusal NOT_CANCELLABLE for pieces that are in a parcel already.
+    """
+    decision = decide(order, Command.CANCEL_ITEMS, act)
+    pieces = {line: count for line, count in pieces.items() if count}
+    if decision.refused is not None or not pieces:
+        return decision
+    after = replace(
+        order, lines=tuple(_fewer(order, n, pieces.get(n.line, 0)) for n in order.lines), updated_at=act.now
+    )
+    entry = Entry(
+        act.now, act.actor, str(Command.CANCEL_ITEMS), order.status, order.status, act.reason or "not wanted"
+    )
+    if not any(line.live for line in after.lines):
+        return derive(order, Decision(after, (), (entry,)), act)
+    said = facts.OrderItemsCancelled(
+        **about_order(order),
+        cancelled_at=act.now,
+        lines=tuple(facts.LineQuantity(line=line, quantity=count) for line, count in pieces.items()),
+        reason=act.reason,
+    )
+    parts = money_for(order, pieces)
+    back = min(order.refundable, sum(part.amount for part in parts))
+    asked = request_refund(after, replace(act, amount=back, items=parts))
+    return derive(order, Decision(after, (said,), (entry,)).then(asked), act)
+
+
+def _fewer(order: Order, line: Line, count: int) -> Line:
+    if count > line.cancellable:
+        raise Refusal(
+            Code.NOT_CANCELLABLE,
+            f"{line.cancellable} pieces can still be cancelled",
+            itemId=f"{order.id}:{line.line}",
+            cancellable=line.cancellable,
+        )
+    return replace(line, cancelled=line.cancelled + count)
+
+
+def change_address(order: Order, address: dict[str, Any], act: Act) -> Decision:
+    """Of the same person, if it names nobody. Raises Refusal INVALID_TRANSITION once a label bears the old one."""
+    address = address | {"name": address["name"] or order.shipping_address["name"]}
+    decision = decide(order, Command.EDIT_ADDRESS, act)
+    if decision.refused is not None or address == order.shipping_address:
+        return decision
+    if order.is_address_fixed:
+        raise Refusal(
+            Code.INVALID_TRANSITION,
+            "Not possible: a label bears the address already",
+            status=str(order.status),
+            allowed=[str(status) for status in order.next_statuses],
+        )
+    said = facts.OrderAddressChanged(
+        **about_order(order), changed_at=act.now, shipping_address=facts.Address(**address)
+    )
+    entry = Entry(
+        act.now, act.actor, str(Command.EDIT_ADDRESS), order.status, order.status, act.reason or "edited"
+    )
+    return Decision(replace(order, shipping_address=address, updated_at=act.now), (said,), (entry,))
+
+
+def edit(order: Order, address: dict[str, Any] | None, pieces: dict[int, int], act: Act) -> Decision:
+    """The address, then the items: the parcel that goes on with fewer of them goes to the new one. Raises as both do."""
+    decision = Decision(order) if address is None else change_address(order, address, act)
+    if decision.refused is not None or not any(pieces.values()):
+        return decision
+    return decision.then(cancel_items(decision.order, pieces, act))
+
+
+def money_of(before: Order, after: Order) -> Money:
+    """Of an edit: shipping, its tax and the platform's fee stay, unless nothing is left of the order."""
+    return Money(_worth(before), _worth(after), before.refundable - after.refundable)
+
+
+def _worth(order: Order) -> int:
+    if not any(line.live for line in order.lines):
+        return 0
+    return order.total - sum(line.worth(line.cancelled) for line in order.lines)

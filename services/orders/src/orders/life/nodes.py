@@ -1,0 +1,51 @@
+"""The graph's types of an order's items and holds, and how it writes times."""
+
+from datetime import UTC, datetime
+from typing import Self
+
+import strawberry
+
+from orders.domain import Hold, ItemStatus, WayOut
+
+strawberry.enum(
+    ItemStatus,
+    description="How far the pieces of an item have come that are still wanted: the least of them counts.",
+)
+strawberry.enum(
+    WayOut,
+    name="HoldWayOut",
+    description="How a hold ends at its deadline: by itself, with the order cancelled, or not before staff say so.",
+)
+
+
+def iso(at: datetime) -> str:
+    """ISO 8601 in UTC."""
+    in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return in_utc.isoformat().replace("+00:00", "Z")
+
+
+def maybe_iso(at: datetime | None) -> str | None:
+    return None if at is None else iso(at)
+
+
+@strawberry.type(description="Paid, but it must not go out. Why and by whom is for staff.")
+class OrderHold:
+    id: strawberry.ID
+    reason: str | None
+    held_by: str | None
+    held_at: str
+    deadline: str | None
+    way_out: WayOut | None
+    released_at: str | None
+
+    @classmethod
+    def of(cls, hold: Hold, *, for_staff: bool) -> Self:
+        return cls(
+            id=strawberry.ID(str(hold.id)),
+            reason=hold.reason if for_staff else None,
+            held_by=hold.held_by if for_staff else None,
+            held_at=iso(hold.held_at),
+            deadline=maybe_iso(hold.deadline),
+            way_out=hold.way_out if for_staff else None,
+            released_at=maybe_iso(hold.released_at),
+        )
