@@ -8,11 +8,11 @@ from uuid import UUID
 import orjson
 import pytest
 
-from ordermesh.books import RULES, Book, checks, history, violations
+from ordermesh.books import ALERTS, RULES, Book, checks, history, violations
 from ordermesh.evidence import Evidence
 
 ORDER = "01890000-0000-7000-8000-000000000001"
-MAIL, SMS, ALERT = (f"01890000-0000-7000-8000-00000000000{n}" for n in (2, 3, 4))
+MAIL, ALERT, MAIL_2, SMS, ALERT_2 = (f"01890000-0000-7000-8000-00000000000{n}" for n in range(2, 7))
 NUMBER = "ORD-20260101-00001"
 
 
@@ -30,16 +30,29 @@ def effect(
     }
 
 
-def notification(id_: str, channel: str, provider_id: str | None = None) -> dict[str, Any]:
+def notification(id_: str, template: str, channel: str, provider_id: str | None = None) -> dict[str, Any]:
     return {
         "id": id_,
         "order_id": ORDER,
-        "template": "order.placed",
+        "template": template,
         "channel": channel,
         "business_key": "",
         "status": "SENT",
         "failure_reason": None,
         "provider_id": provider_id,
+    }
+
+
+def fact(id_: int, type_: str) -> dict[str, Any]:
+    return {
+        "service": "orders",
+        "id": id_,
+        "event_id": UUID(int=id_),
+        "topic": "order-events",
+        "key": ORDER,
+        "type": type_,
+        "time": "2026-01-01T00:00:01",
+        "body": orjson.dumps({"order_id": ORDER}),
     }
 
 
@@ -74,23 +87,14 @@ def good() -> Evidence:
         shipments={ORDER: [{"status": "DISPATCHED", "transaction_id": "label-1"}]},
         notifications={
             ORDER: [
-                notification(MAIL, "EMAIL"),
-                notification(SMS, "SMS", "sms-1"),
-                notification(ALERT, "SLACK"),
+                notification(MAIL, "order.placed", "EMAIL"),
+                notification(ALERT, "order.placed", "SLACK"),
+                notification(MAIL_2, "order.delivered", "EMAIL"),
+                notification(SMS, "order.delivered", "SMS", "sms-1"),
+                notification(ALERT_2, "order.delivered", "SLACK"),
             ]
         },
-        facts=[
-            {
-                "service": "orders",
-                "id": 1,
-                "event_id": UUID(int=1),
-                "topic": "order-events",
-                "key": ORDER,
-                "type": "order.placed",
-                "time": "2026-01-01T00:00:01",
-                "body": orjson.dumps({"order_id": ORDER}),
-            }
-        ],
+        facts=[fact(1, "order.placed"), fact(2, "order.delivered")],
         jobs=[],
         dead_letters=[],
         effects=[
@@ -98,8 +102,10 @@ def good() -> Evidence:
             effect("stripe.refund.succeeded", "re_1", amount=500),
             effect("shippo.label.purchased", "label-1"),
             effect("smtp.message", f"<{MAIL}@example.com>", subject=NUMBER),
+            effect("smtp.message", f"<{MAIL_2}@example.com>", subject=NUMBER),
             effect("twilio.message.sent", "sms-1", order=None, body=f"Your order {NUMBER}"),
-            effect("slack.message", "hook", order=None, text=f"Order {NUMBER} placed"),
+            effect("slack.message", "hook", order=None, text=f"Order {NUMBER} placed: $5.00, 1 line(s)."),
+            effect("slack.message", "hook", order=None, text=f"Order {NUMBER} delivered.\nOrder X placed: 1"),
         ],
     )
 
@@ -146,12 +152,17 @@ LIES: dict[str, tuple[str, Lie]] = {
     "an SMS that never went out": ("SMS sent", lambda e: remove(e, "twilio.message.sent")),
     "an SMS that went out twice": ("SMS sent", lambda e: again(e, "twilio.message.sent")),
     "an alert that never went out": ("alerts sent", lambda e: remove(e, "slack.message")),
+    "one of an order's alerts that never went out": (
+        "alerts sent",
+        lambda e: remove_last(e, "slack.message"),
+    ),
     "an email given up": ("messages noted", lambda e: fate(e, "FAILED")),
     "an email of unknown fate": (
         "messages noted",
         lambda e: fate(e, "UNKNOWN"),
     ),
     "nobody was told": ("occasions", lambda e: e.notifications.clear()),
+    "somebody was told by one channel only": ("occasions", lambda e: e.notifications[ORDER].pop()),
     "told of what did not happen": ("occasions", lambda e: e.facts.clear()),
     "a gap in the timeline": ("timelines", lambda e: e.timeline[ORDER].pop(1)),
     "a timeline that leads elsewhere": ("timelines", lambda e: e.timeline[ORDER].pop()),
@@ -170,11 +181,22 @@ def remove(evidence: Evidence, kind: str) -> None:
     evidence.effects[:] = [e for e in evidence.effects if e["kind"] != kind]
 
 
+def remove_last(evidence: Evidence, kind: str) -> None:
+    *_, last = (e for e in evidence.effects if e["kind"] == kind)
+    evidence.effects.remove(last)
+
+
 def again(evidence: Evidence, kind: str) -> None:
     """The same message once more, under an id of its own where the provider gives one."""
-    (first,) = [e for e in evidence.effects if e["kind"] == kind]
+    first = next(e for e in evidence.effects if e["kind"] == kind)
     copy = {**first, "resource": first["resource"] if kind == "smtp.message" else "another"}
     evidence.effects.append(copy)
+
+
+def test_no_two_alerts_begin_alike() -> None:
+    begins = list(ALERTS.values())
+    assert not any(a.startswith(b) for a in begins for b in begins if a is not b)
+    assert all("{}" in words for words in begins)
 
 
 def test_the_books_of_an_order_that_went_well_agree() -> None:
@@ -202,6 +224,13 @@ def test_where_things_went_wrong_an_email_may_go_out_twice_and_an_sms_may_not() 
     assert violations(Book(evidence, repeats=True)) == []
     again(evidence, "twilio.message.sent")
     assert [v.rule for v in violations(Book(evidence, repeats=True))] == ["SMS sent, none twice"]
+
+
+def test_an_alert_may_name_its_order_by_its_id() -> None:
+    evidence = deepcopy(good())
+    remove_last(evidence, "slack.message")
+    evidence.effects.append(effect("slack.message", "hook", order=None, text=f"Order {ORDER} delivered."))
+    assert violations(Book(evidence)) == []
 
 
 def test_orders_that_are_not_asked_for_are_left_out() -> None:

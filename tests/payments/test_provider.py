@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +77,22 @@ async def test_an_intent_whose_answer_was_lost_is_found_and_not_asked_for_again(
     assert house.trouble.calls.count(CREATE) == 1
     assert await house.said_types(fact.order_id) == ["payment.ready"]
     assert (await house.payment(fact.order_id)).client_secret is not None
+
+
+@pytest.mark.parametrize(("status", "looks"), [(500, 3), (503, 3), (429, 1)])
+async def test_a_look_survives_failures_of_a_page_but_not_being_told_to_slow_down(
+    house: House, status: int, looks: int
+) -> None:
+    house.trouble.after.add(CREATE)
+    house.trouble.before[LIST], house.trouble.left[LIST] = status, 2
+    fact = house.order_placed()
+    await house.hear(fact)
+    await attempted(house, CREATE_INTENT, 2)
+    assert house.trouble.calls.count(LIST) == looks
+    house.trouble.left[LIST] = 0
+    await house.settled()
+    assert house.trouble.calls.count(CREATE) == 1
+    assert await house.said_types(fact.order_id) == ["payment.ready"]
 
 
 @pytest.mark.parametrize("rounds", [1, 3])
@@ -343,6 +361,25 @@ async def test_nobody_listening_is_an_unknown_outcome() -> None:
     with pytest.raises(APIConnectionError):
         await stripe.create_intent("o", "n", 100, "USD", attempt=FIRST)
     await stripe.close()
+
+
+async def test_a_look_that_got_no_answer_in_time_is_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = 0
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.read()
+        writer.close()
+
+    monkeypatch.setattr(provider, "TIMEOUT_SECONDS", 0.2)
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        stripe = Stripe(KEY, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        repeat = replace(FIRST, is_repeat=True)
+        with pytest.raises(APIConnectionError):
+            await stripe.create_intent("o", "n", 100, "USD", attempt=repeat)
+        await stripe.close()
+    assert connections == 1
 
 
 async def test_no_answer_in_time_is_an_unknown_outcome() -> None:

@@ -53,7 +53,7 @@ NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 
 
 class Trouble(sandbox.Faults):
-    """`before`: refused with this status, no effect. `after`: the effect happens and its answer is lost. `saved`: Stripe keeps a
+    """`before`: refused with this status, no effect; `left`: so many times (else each time). `after`: the effect happens and its answer is lost. `saved`: Stripe keeps a
     500 under the idempotency key and replays it for good; the value says whether the effect happens all the same.
     """
 
@@ -62,13 +62,16 @@ class Trouble(sandbox.Faults):
 
     def __init__(self) -> None:
         self.before: dict[str, int] = {}
+        self.left: dict[str, int] = {}
         self.after: set[str] = set()
         self.saved: dict[str, bool] = {}
         self.calls: list[str] = []
 
     async def around(self, endpoint: str, effect: Callable[[], T]) -> T:
         self.calls.append(endpoint)
-        if endpoint in self.before:
+        if endpoint in self.before and (left := self.left.get(endpoint, 1)):
+            if endpoint in self.left:
+                self.left[endpoint] = left - 1
             raise Refusal(
                 Answer.json({"error": {"message": "trouble", "type": "api_error"}}, self.before[endpoint])
             )

@@ -15,7 +15,14 @@ from typing import Any
 import structlog
 from aiohttp import ClientTimeout
 from pydantic import SecretStr
-from stripe import AIOHTTPClient, CardError, InvalidRequestError, StripeClient, StripeError
+from stripe import (
+    AIOHTTPClient,
+    APIConnectionError,
+    CardError,
+    InvalidRequestError,
+    StripeClient,
+    StripeError,
+)
 
 from payments.attempts import Attempt
 from payments.domain import Fee, Intent, News
@@ -29,6 +36,10 @@ PAGE = 100
 """The most that one page of a Stripe list holds."""
 PAGES = 3
 """How many pages of recent intents are read before Stripe's index, which runs late, is asked."""
+READS = 3
+"""How often a look asks for one page before the look has failed. Reading again does no harm, and a job that fails rests for
+minutes in the end: with many pages to be read, and each in danger, it would hardly ever get through.
+"""
 WORTH_A_LIST = 3
 """From so many fees on, a list costs less than asking for each."""
 SKEW = timedelta(minutes=5)
@@ -185,7 +196,7 @@ class Stripe:
         else:
             return None
         query = f"metadata['order_id']:'{order_id}'"
-        found = await self._call("get", "/v1/payment_intents/search", query=query)
+        found = await self._read("/v1/payment_intents/search", query=query)
         return found["data"][0] if found["data"] else None
 
     async def _find_refund(self, payment_intent_id: str, refund_id: str) -> Json | None:
@@ -200,11 +211,21 @@ class Stripe:
         """A list, newest first, to its end."""
         more = True
         while more:
-            listed = await self._call("get", path, limit=PAGE, **params)
+            listed = await self._read(path, limit=PAGE, **params)
             yield listed["data"]
             more = listed["has_more"]
             if more:
                 params["starting_after"] = listed["data"][-1]["id"]
+
+    async def _read(self, path: str, **params: Any) -> Json:
+        """Asked for again where Stripe failed or was cut off, not where it was slow or wants less. Raises as `_call` does."""
+        for _ in range(READS - 1):
+            try:
+                return await self._call("get", path, **params)
+            except StripeError as error:
+                if not _failed_at_once(error):
+                    raise
+        return await self._call("get", path, **params)
 
     async def _call(self, method: str, path: str, **params: Any) -> Json:
         """Raises StripeError, and aiohttp's ClientError or TimeoutError for an answer that broke off."""
@@ -250,6 +271,13 @@ def refund_of(shown: Json) -> ProviderRefund:
     news = _REFUND_NEWS.get(shown["status"], RefundNews.PENDING)
     code = (shown.get("failure_reason") or shown["status"]) if news is RefundNews.FAILED else None
     return ProviderRefund(shown["id"], news, code)
+
+
+def _failed_at_once(error: StripeError) -> bool:
+    """Stripe's 5xx, or a connection that was lost: not a time-out, which has used up what a job may take."""
+    if isinstance(error, APIConnectionError):
+        return not isinstance(error.__cause__, TimeoutError)
+    return (error.http_status or 0) >= SERVER_ERROR
 
 
 def _is_replayed_failure(error: StripeError) -> bool:
