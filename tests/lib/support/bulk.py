@@ -97,7 +97,11 @@ async def known(db: Database, number: int) -> Known:
         row = await conn.fetchrow(
             "SELECT order_number, tracking, name, email, phone FROM orders JOIN customers AS c ON c.id = customer_id"
             " WHERE tracking IS NOT NULL AND created_at >= $1 ORDER BY created_at LIMIT 1",
-            (await conn.fetchval("SELECT created_at FROM orders WHERE id = md5('order' || $1::text)::uuid", str(number))),
+            (
+                await conn.fetchval(
+                    "SELECT created_at FROM orders WHERE id = md5('order' || $1::text)::uuid", str(number)
+                )
+            ),
         )
     assert row is not None
     return Known(**dict(row))
