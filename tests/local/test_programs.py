@@ -80,15 +80,30 @@ def test_services_and_gateway_find_the_broker_and_believe_the_sandboxs_issuer(
         assert environment["KAFKA_URL"] == "127.0.0.1:9092"
         assert environment["KAFKA_IDEMPOTENCE"] == "false"
         assert environment["KAFKA_FETCH_MAX_WAIT_MS"] == "20"
-        believed = {"issuer": issuer, "jwks_url": f"{issuer}/jwks.json", "audience": "ordermesh"}
-        assert json.loads(environment["AUTH_ISSUERS"]) == [believed]
+        believed, guests = json.loads(environment["AUTH_ISSUERS"])
+        assert believed == {"issuer": issuer, "jwks_url": f"{issuer}/jwks.json", "audience": "ordermesh"}
+        assert guests["jwks_url"] == f"{programs['orders'].url}/.well-known/jwks.json"
+        assert guests["roles"] == ["guest"]
+
+
+def test_orders_believes_the_quotes_that_shipping_signs_with_a_key_that_stays(
+    directory: RunDirectory,
+) -> None:
+    programs = table(directory)
+    believed = json.loads(programs["orders"].environment["QUOTE_ISSUER"])
+    assert believed["jwks_url"] == f"{programs['shipping'].url}/.well-known/jwks.json"
+    again = table(directory)
+    for name, variable in (("orders", "GUEST_KEY"), ("shipping", "QUOTE_KEY")):
+        assert programs[name].environment[variable] == again[name].environment[variable]
+        holders = [other for other in programs if variable in programs[other].environment]
+        assert holders == [name]
 
 
 def test_the_users_own_issuer_is_believed_too(directory: RunDirectory) -> None:
     own = {"issuer": "https://clerk.example", "jwks_url": "https://clerk.example/jwks", "audience": "shop"}
     environment = table(directory, {"AUTH_ISSUERS": json.dumps([own])})["orders"].environment
     assert json.loads(environment["AUTH_ISSUERS"])[0] == own
-    assert len(json.loads(environment["AUTH_ISSUERS"])) == 2
+    assert len(json.loads(environment["AUTH_ISSUERS"])) == 3
 
 
 def test_the_gateway_knows_every_subgraph(directory: RunDirectory) -> None:

@@ -8,11 +8,13 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ordermesh.infrastructure import Infrastructure
 from ordermesh.postgres import SERVICES
 from ordermesh.settings import Settings
 from ordermesh.state import RunDirectory
+from shared.signing import JWKS_PATH
 
 LOOPBACK = "127.0.0.1"
 AUDIENCE = "ordermesh"
@@ -52,7 +54,7 @@ PROVIDERS = {
     "Slack": Provider("notifications", "SLACK_WEBHOOK_URL", ("SLACK_WEBHOOK_URL",)),
     "SMTP": Provider("notifications", "SMTP_URL", ("SMTP_URL", "EMAIL_FROM")),
 }
-_KEYS = {"shipping": "QUOTE_KEY"}
+_KEYS = {"orders": "GUEST_KEY", "shipping": "QUOTE_KEY"}
 """The variable of the key that a service signs with: the user's, or one that outlives the stack."""
 # What we decide for each process: the user's value would reach processes that it is not meant for.
 _OURS = {
@@ -62,6 +64,7 @@ _OURS = {
     *("KAFKA_URL", "KAFKA_IDEMPOTENCE", "KAFKA_FETCH_MAX_WAIT_MS", "ISSUER_URL"),
     *("STRIPE_WEBHOOK_URL", "STRIPE_WEBHOOK_EVENTS", "SHIPPO_WEBHOOK_URL"),
     *_KEYS.values(),
+    "QUOTE_ISSUER",
 }
 STRIPE_EVENTS = (
     *(f"payment_intent.{what}" for what in ("succeeded", "payment_failed", "canceled", "processing")),
@@ -159,6 +162,7 @@ def _service(name: str, around: Surroundings, ports: Mapping[str, int]) -> dict[
         **_shared(around, ports),
         **_providers(name, around, ports),
         **_signing_key(name, around),
+        **({"QUOTE_ISSUER": json.dumps(_issuer("shipping", ports))} if name == "orders" else {}),
         "DATABASE_URL": around.infrastructure.databases[name],
     }
 
@@ -198,9 +202,15 @@ def _sandbox(around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:
 def _shared(around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:
     """What services and gateway have in common: the broker, and whose tokens count."""
     issuer = f"{url(ports[SANDBOX])}/issuer"
-    own = {"issuer": issuer, "jwks_url": f"{issuer}/jwks.json", "audience": AUDIENCE}
-    issuers = [*around.settings.auth_issuers, own]
+    sandbox = {"issuer": issuer, "jwks_url": f"{issuer}/jwks.json", "audience": AUDIENCE}
+    guests = {**_issuer("orders", ports), "issuer": "ordermesh-orders", "roles": ["guest"]}
+    issuers = [*around.settings.auth_issuers, sandbox, guests]
     return {**around.infrastructure.kafka_environment(), "AUTH_ISSUERS": json.dumps(issuers)}
+
+
+def _issuer(service: str, ports: Mapping[str, int]) -> dict[str, Any]:
+    """Where the keys are that a service signs with."""
+    return {"issuer": service, "jwks_url": f"{url(ports[service])}{JWKS_PATH}", "audience": AUDIENCE}
 
 
 def _providers(service: str, around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:
