@@ -17,7 +17,7 @@ UNTIL_SECONDS = 60.0
 POLL_SECONDS = 0.1
 
 ORDER = """
-    id orderNumber status paymentStatus total
+    id orderNumber status paymentStatus total items { id productSku } holds { id releasedAt }
     timeline { at what toStatus actor why }
     payment { status capturedAmount refundedAmount paymentIntentId clientSecret }
     shipments { id status trackingNumber }
@@ -34,6 +34,26 @@ REFUND = f"""mutation Refund($id: ID!, $amount: Float, $reason: String) {{
     refundOrder(id: $id, amount: $amount, reason: $reason) {{ {ORDER} }}
 }}"""
 BUY_LABEL = "mutation Label($id: ID!) { buyShippingLabel(shipmentId: $id) { id status trackingNumber } }"
+SPLIT = """mutation Split($id: ID!, $lines: [ShipmentLineInput!]!) {
+    splitShipment(shipmentId: $id, lines: $lines) { id status lines { line } }
+}"""
+CANCEL_ITEMS = """mutation CancelItems($id: ID!, $items: [ItemQuantityInput!]!) {
+    cancelOrderItems(id: $id, items: $items, reason: "sold out") { id }
+}"""
+PREVIEW_EDIT = """query Preview($id: ID!, $input: OrderEditInput!) {
+    previewOrderEdit(id: $id, input: $input) { refund version }
+}"""
+EDIT = """mutation Edit($id: ID!, $input: OrderEditInput!, $version: Int!) {
+    editOrder(id: $id, input: $input, version: $version) { id }
+}"""
+HOLD = "mutation Hold($id: ID!, $reason: String!) { holdOrder(id: $id, reason: $reason) { holds { id } } }"
+RELEASE = "mutation Release($id: ID!, $hold: ID!) { releaseHold(id: $id, holdId: $hold) { id } }"
+TRACK = (
+    "mutation Track($id: ID!, $number: String!) { addOrderTracking(id: $id, tracking: $number) { status } }"
+)
+UPDATE_STATUS = """mutation Status($id: ID!, $status: OrderStatus!) {
+    updateOrderStatus(id: $id, input: {status: $status}) { status }
+}"""
 DISPATCH = "mutation Dispatch($id: ID!) { dispatchShipment(shipmentId: $id) { id status } }"
 
 ADDRESS = {
@@ -132,7 +152,7 @@ class Shop:
 
     async def until_listed(self, skus: set[str]) -> None:
         """Until the catalogue has reached the shop: an order for it is no longer refused as unknown. Raises NotYet."""
-        async for _ in self._looks():
+        async for _ in self.looks():
             page = await self.ask("{ skus(limit: 100) { id } }")
             if skus <= {sku["id"] for sku in page["skus"]}:
                 return
@@ -175,13 +195,13 @@ class Shop:
         """Read again until `ready`. Raises NotYet."""
         role, subject = ("shopper", shopper) if shopper else ("staff", "sam")
         order: Reading = {}
-        async for _ in self._looks():
+        async for _ in self.looks():
             order = await self.read(order_id, role=role, subject=subject)
             if order and ready(order):
                 return order
         raise NotYet(f"order {order_id}: {order}")
 
-    async def _looks(self) -> AsyncIterator[None]:
+    async def looks(self) -> AsyncIterator[None]:
         """One after the other, as long as patience lasts."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.patience

@@ -5,13 +5,24 @@ The demo runs them for people to watch; the system tests run the same ones, deli
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from ordermesh.shop import (
+    ADDRESS,
     BUY_LABEL,
     CANCEL,
+    CANCEL_ITEMS,
     DISPATCH,
+    EDIT,
+    HOLD,
+    PREVIEW_EDIT,
     REFUND,
+    RELEASE,
+    SPLIT,
+    TRACK,
+    UPDATE_STATUS,
     Reading,
+    Refused,
     Shop,
     has_shipment,
     is_refunded,
@@ -25,9 +36,7 @@ MUG, SHIRT, POSTER = "MUG-BLUE", "SHIRT-M", "POSTER-A2"
 
 
 async def delivered(shop: Shop, shopper: str) -> Reading:
-    order = await _shipped(shop, await _paid(shop, shopper, {MUG: 2, POSTER: 1}))
-    await shop.carrier_says(_tracking(order), "DELIVERED")
-    return await shop.until(order["id"], is_status("DELIVERED"))
+    return await _delivered(shop, await _shipped(shop, await _paid(shop, shopper, {MUG: 2, POSTER: 1})))
 
 
 async def declined_then_paid(shop: Shop, shopper: str) -> Reading:
@@ -35,9 +44,9 @@ async def declined_then_paid(shop: Shop, shopper: str) -> Reading:
     await shop.pay(order, "pm_card_visa_chargeDeclined")
     await shop.until(order["id"], lambda seen: bool(seen["paymentStatus"] == "FAILED"))
     await shop.pay(order)
-    order = await _shipped(shop, await shop.until(order["id"], is_status("PROCESSING")))
-    await shop.carrier_says(_tracking(order), "DELIVERED")
-    return await shop.until(order["id"], is_status("DELIVERED"))
+    return await _delivered(
+        shop, await _shipped(shop, await shop.until(order["id"], is_status("PROCESSING")))
+    )
 
 
 async def cancelled_unpaid(shop: Shop, shopper: str) -> Reading:
@@ -79,8 +88,7 @@ async def dispatched_by_hand(shop: Shop, shopper: str) -> Reading:
     await shop.ask(DISPATCH, {"id": order["shipments"][0]["id"]})
     await shop.until(order["id"], is_status("SHIPPED"))
     await shop.carrier_says(_tracking(order), "TRANSIT")
-    await shop.carrier_says(_tracking(order), "DELIVERED")
-    return await shop.until(order["id"], is_status("DELIVERED"))
+    return await _delivered(shop, order)
 
 
 async def paid_while_cancelled(shop: Shop, shopper: str) -> Reading:
@@ -89,6 +97,74 @@ async def paid_while_cancelled(shop: Shop, shopper: str) -> Reading:
     cancelling = shop.ask(CANCEL, {"id": order["id"]}, role="shopper", subject=shopper)
     await asyncio.gather(shop.pay(order), cancelling)
     return await shop.until(order["id"], _nothing_kept)
+
+
+async def partly_cancelled(shop: Shop, shopper: str) -> Reading:
+    """A piece is sold out: its price goes back, the rest is delivered."""
+    order = await _paid(shop, shopper, {MUG: 2, POSTER: 1})
+    sold_out = [{"itemId": order["items"][0]["id"], "quantity": 1}]
+    await shop.ask(CANCEL_ITEMS, {"id": order["id"], "items": sold_out})
+    await shop.until(order["id"], lambda seen: seen["payment"]["refundedAmount"] > 0)
+    return await _delivered(shop, await _shipped(shop, await shop.until(order["id"], _has_one_parcel)))
+
+
+async def edited_before_packing(shop: Shop, shopper: str) -> Reading:
+    """The shopper moves house and wants one piece less, at the money that the preview told."""
+    order = await _paid(shop, shopper, {SHIRT: 2})
+    less = [{"itemId": order["items"][0]["id"], "quantity": 1}]
+    wanted = {"shippingAddress": {**ADDRESS, "street": "2 Market Street"}, "items": less}
+    asked = {"id": order["id"], "input": wanted}
+    preview = (await shop.ask(PREVIEW_EDIT, asked, role="shopper", subject=shopper))["previewOrderEdit"]
+    await shop.ask(EDIT, {**asked, "version": preview["version"]}, role="shopper", subject=shopper)
+    await shop.until(order["id"], lambda seen: bool(seen["payment"]["refundedAmount"] == preview["refund"]))
+    return await _delivered(shop, await _shipped(shop, await shop.until(order["id"], _has_one_parcel)))
+
+
+async def held_and_released(shop: Shop, shopper: str) -> Reading:
+    """Staff look twice before it goes out; shipping hears of both a moment later."""
+    order = await _paid(shop, shopper, {MUG: 1})
+    held = await shop.ask(HOLD, {"id": order["id"], "reason": "the address looks odd"})
+    hold = held["holdOrder"]["holds"][0]["id"]
+    await shop.until(
+        order["id"], lambda seen: any(n["template"] == "order.held" for n in seen["notifications"])
+    )
+    await shop.ask(RELEASE, {"id": order["id"], "hold": hold})
+    return await _delivered(shop, await _shipped(shop, order))
+
+
+async def handed_over_by_hand(shop: Shop, shopper: str) -> Reading:
+    """Staff send it outside of shipping: what was prepared is void, and nobody but staff can tell that it arrived."""
+    order = await _paid(shop, shopper, {POSTER: 2})
+    await shop.ask(TRACK, {"id": order["id"], "number": f"BY-HAND-{order['orderNumber']}"})
+    await shop.until(order["id"], lambda seen: is_status("SHIPPED")(seen) and has_shipment("VOIDED")(seen))
+    await shop.ask(UPDATE_STATUS, {"id": order["id"], "status": "DELIVERED"})
+    return await shop.until(order["id"], is_status("DELIVERED"))
+
+
+async def paid_offline(shop: Shop, shopper: str) -> Reading:
+    """Staff take the money themselves: the card's intent is closed, and nobody can pay a second time."""
+    order = await shop.place(shopper, {SHIRT: 1})
+    await shop.ask(UPDATE_STATUS, {"id": order["id"], "status": "PROCESSING"})
+    order = await shop.until(order["id"], lambda seen: bool(seen["payment"]["status"] == "EXTERNAL"))
+    return await _delivered(shop, await _shipped(shop, order))
+
+
+async def in_two_parcels(shop: Shop, shopper: str) -> Reading:
+    """The order is on its way when its last parcel is."""
+    order = await shop.until(
+        (await _paid(shop, shopper, {MUG: 1, POSTER: 1}))["id"], has_shipment("PREPARED")
+    )
+    parcels = {"id": order["shipments"][0]["id"], "lines": [{"line": 1, "quantity": 1}]}
+    await shop.ask(SPLIT, parcels)
+    for left in (2, 1):
+        order = await shop.until(order["id"], partial(_is_left, left))
+        parcel = _of(order, "PREPARED")[0]["id"]
+        await shop.ask(BUY_LABEL, {"id": parcel})
+        await shop.ask(DISPATCH, {"id": parcel})
+    order = await shop.until(order["id"], is_status("SHIPPED"))
+    for parcel in _of(order, "DISPATCHED"):
+        await shop.carrier_says(parcel["trackingNumber"], "DELIVERED")
+    return await shop.until(order["id"], is_status("DELIVERED"))
 
 
 STORIES: dict[str, Story] = {
@@ -101,7 +177,26 @@ STORIES: dict[str, Story] = {
     "delivered and refunded": delivered_and_refunded,
     "dispatched by hand": dispatched_by_hand,
     "paid while cancelled": paid_while_cancelled,
+    "partly cancelled": partly_cancelled,
+    "edited before packing": edited_before_packing,
+    "held and released": held_and_released,
+    "handed over by hand": handed_over_by_hand,
+    "paid offline": paid_offline,
+    "in two parcels": in_two_parcels,
 }
+
+
+def _of(order: Reading, status: str) -> list[Reading]:
+    return [shipment for shipment in order["shipments"] or () if shipment["status"] == status]
+
+
+def _is_left(parcels: int, order: Reading) -> bool:
+    return len(_of(order, "PREPARED")) == parcels
+
+
+def _has_one_parcel(order: Reading) -> bool:
+    """The pieces that went are out of the parcel that is being prepared: it was void, and is another one."""
+    return len(_of(order, "PREPARED")) == 1 and len(order["shipments"]) > 1
 
 
 def _nothing_kept(order: Reading) -> bool:
@@ -116,8 +211,14 @@ async def _paid(shop: Shop, shopper: str, items: dict[str, int]) -> Reading:
 
 
 async def _labelled(shop: Shop, order: Reading) -> Reading:
-    order = await shop.until(order["id"], lambda seen: bool(seen["shipments"]))
-    await shop.ask(BUY_LABEL, {"id": order["shipments"][0]["id"]})
+    order = await shop.until(order["id"], has_shipment("PREPARED"))
+    async for _ in shop.looks():
+        try:
+            await shop.ask(BUY_LABEL, {"id": _of(order, "PREPARED")[0]["id"]})
+            break
+        except Refused as refused:
+            if refused.codes != ["ON_HOLD"]:  # shipping hears of the release a moment later
+                raise
     return await shop.until(order["id"], has_shipment("LABELLED"))
 
 
@@ -127,5 +228,10 @@ async def _shipped(shop: Shop, order: Reading) -> Reading:
     return await shop.until(order["id"], is_status("SHIPPED"))
 
 
+async def _delivered(shop: Shop, order: Reading) -> Reading:
+    await shop.carrier_says(_tracking(order), "DELIVERED")
+    return await shop.until(order["id"], is_status("DELIVERED"))
+
+
 def _tracking(order: Reading) -> str:
-    return str(order["shipments"][0]["trackingNumber"])
+    return next(str(s["trackingNumber"]) for s in order["shipments"] if s["trackingNumber"])
