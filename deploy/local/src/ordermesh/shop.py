@@ -35,6 +35,9 @@ REFUND = f"""mutation Refund($id: ID!, $amount: Float, $reason: String) {{
 }}"""
 BUY_LABEL = "mutation Label($id: ID!) { buyShippingLabel(shipmentId: $id) { id status trackingNumber } }"
 DISPATCH = "mutation Dispatch($id: ID!) { dispatchShipment(shipmentId: $id) { id status } }"
+SPLIT = """mutation Split($id: ID!, $lines: [ShipmentLineInput!]!) {
+    splitShipment(shipmentId: $id, lines: $lines) { id status }
+}"""
 
 ADDRESS = {
     "street": "1 Market Street",

@@ -11,6 +11,7 @@ from ordermesh.shop import (
     CANCEL,
     DISPATCH,
     REFUND,
+    SPLIT,
     Reading,
     Shop,
     has_shipment,
@@ -83,6 +84,26 @@ async def dispatched_by_hand(shop: Shop, shopper: str) -> Reading:
     return await shop.until(order["id"], is_status("DELIVERED"))
 
 
+async def in_two_parcels(shop: Shop, shopper: str) -> Reading:
+    """One mug leaves before the rest; the order is shipped when all of it is out."""
+    order = await _paid(shop, shopper, {MUG: 2, SHIRT: 1})
+    order = await shop.until(order["id"], lambda seen: bool(seen["shipments"]))
+    lines = [{"line": 1, "quantity": 1}]
+    await shop.ask(SPLIT, {"id": order["shipments"][0]["id"], "lines": lines})
+    order = await shop.until(order["id"], lambda seen: len(_parcels(seen, "PREPARED")) > 1)
+    for parcel in _parcels(order, "PREPARED"):
+        await shop.ask(BUY_LABEL, {"id": parcel["id"]})
+    order = await shop.until(order["id"], lambda seen: len(_parcels(seen, "LABELLED")) > 1)
+    first, second = (str(parcel["trackingNumber"]) for parcel in _parcels(order, "LABELLED"))
+    await shop.carrier_says(first, "TRANSIT")
+    await shop.until(order["id"], has_shipment("DISPATCHED"))
+    await shop.carrier_says(second, "TRANSIT")
+    await shop.until(order["id"], is_status("SHIPPED"))
+    for number in (first, second):
+        await shop.carrier_says(number, "DELIVERED")
+    return await shop.until(order["id"], is_status("DELIVERED"))
+
+
 async def paid_while_cancelled(shop: Shop, shopper: str) -> Reading:
     """The shopper pays in one tab and cancels in the other: either way nobody keeps the money of a cancelled order."""
     order = await shop.place(shopper, {MUG: 1})
@@ -100,6 +121,7 @@ STORIES: dict[str, Story] = {
     "returned and refunded": returned_and_refunded,
     "delivered and refunded": delivered_and_refunded,
     "dispatched by hand": dispatched_by_hand,
+    "in two parcels": in_two_parcels,
     "paid while cancelled": paid_while_cancelled,
 }
 
@@ -125,6 +147,10 @@ async def _shipped(shop: Shop, order: Reading) -> Reading:
     order = await _labelled(shop, order)
     await shop.carrier_says(_tracking(order), "TRANSIT")
     return await shop.until(order["id"], is_status("SHIPPED"))
+
+
+def _parcels(order: Reading, status: str) -> list[Reading]:
+    return [shipment for shipment in order["shipments"] or () if shipment["status"] == status]
 
 
 def _tracking(order: Reading) -> str:
