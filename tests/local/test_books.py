@@ -133,6 +133,14 @@ LIES: dict[str, tuple[str, Lie]] = {
     "payments knows of no capture": ("captured =", lambda e: set_(e.payments, captured_amount=0)),
     "orders knows of no capture": ("captured =", lambda e: set_(e.orders, captured=0, refunded=0)),
     "captured too little": ("captured =", lambda e: set_(e.orders, total=501)),
+    "staff took money that orders does not know": (
+        "captured =",
+        lambda e: set_(e.payments, captured_amount=600, external_amount=100),
+    ),
+    "money handed back that orders does not know": (
+        "refunded =",
+        lambda e: e.refunds.update({ORDER: [{"amount": 100, "handed_back_at": "2026-01-01"}]}),
+    ),
     "refunded twice": (
         "refunded =",
         lambda e: e.effects.append(effect("stripe.refund.succeeded", "re_2", amount=500)),

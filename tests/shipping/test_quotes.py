@@ -6,6 +6,7 @@ from uuid import UUID
 
 import pytest
 
+import sandbox
 from shared.auth import Verifier
 from shared.contracts.quotes import destination_hash, items_hash
 from shared.settings import Issuer
@@ -46,6 +47,13 @@ async def ask(
 ) -> dict[str, Any]:
     wanted = [{"sku": sku, "quantity": quantity} for sku, quantity in (items or ITEMS).items()]
     return await shop.graph(QUOTES, role=role, items=wanted, address=TO_ADA | address, limit=limit)
+
+
+def last_request(box: sandbox.Box) -> int:
+    seq = 0
+    while page := box.record.requests(since=seq):
+        seq = page[-1].seq
+    return seq
 
 
 async def quote(shop: Shop, service: str, **address: Any) -> dict[str, Any]:
@@ -94,17 +102,34 @@ async def test_the_token_says_what_it_is_for_to_whoever_has_the_published_key(ma
     assert claims["exp"] - claims["iat"] == market.settings.quote_seconds
 
 
-async def test_a_question_is_one_query_and_one_call_however_many_items(market: Shop) -> None:
+async def test_a_question_is_one_query_and_one_call_however_many_items_and_however_often_it_is_asked(
+    market: Shop,
+) -> None:
     many = {f"Q-{n}": 1 for n in range(100)}
     await market.hear(*(listed(sku, 5) for sku in many))
-    since = max((request.seq for request in market.box.record.requests(since=0)), default=0)
-    while page := market.box.record.requests(since=since):
-        since = page[-1].seq
+    items = ", ".join(f'{{sku: "{sku}", quantity: 1}}' for sku in many)
+    to = 'street: "1 Main St", city: "Chicago", state: "IL", zipCode: "60601", country: "US"'
+    asked = (f"a{n}: shippingQuotes(items: [{items}], address: {{{to}}}) {{ id }}" for n in range(3))
+    since = last_request(market.box)
     with reads(market.service.db) as statements:
-        assert len((await ask(market, many))["data"]["it"]) > 1
-    called = [(request.method, request.path) for request in market.box.record.requests(since=since)]
-    assert [path.rpartition("/")[2] for _, path in called] == ["shipments"]
+        answer = await market.graph(f"{{ {' '.join(asked)} }}", role=None)
+    first, second, third = answer["data"].values()
+    assert first == second == third != []
+    called = [request.path for request in market.box.record.requests(since=since)]
+    assert [path.rpartition("/")[2] for path in called] == ["shipments"]
     assert len(statements) == 1
+
+
+async def test_a_request_cannot_ask_for_many_parcels(market: Shop) -> None:
+    to = 'street: "1 Main St", city: "Chicago", state: "IL", zipCode: "60601", country: "US"'
+    asked = [
+        f'a{n}: shippingQuotes(items: [{{sku: "SKU-1", quantity: {n}}}], address: {{{to}}}) {{ id }}'
+        for n in (1, 2)
+    ]
+    since = last_request(market.box)
+    answer = await market.graph(f"{{ {' '.join(asked)} }}", role=None)
+    assert {error["extensions"]["code"] for error in answer["errors"]} == {"BAD_INPUT"}
+    assert market.box.record.requests(since=since) == []
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,11 @@ EXPECTED = {
     "returned and refunded": ("RETURNED", "REFUNDED"),
     "delivered and refunded": ("REFUNDED", "REFUNDED"),
     "dispatched by hand": ("DELIVERED", "PAID"),
+    "in two parcels": ("DELIVERED", "PAID"),
 }
 MESSAGES = {
     "delivered": {"EMAIL": 4, "SMS": 2},
+    "in two parcels": {"EMAIL": 4, "SMS": 2},
     "cancelled unpaid": {"EMAIL": 2},
     "cancelled and refunded": {"EMAIL": 4},
     "returned and refunded": {"EMAIL": 5, "SMS": 1},

@@ -131,7 +131,7 @@ def _everybody_knows(book: Book) -> Check:
 
 
 def _captures(book: Book) -> Check:
-    """At most once, of the whole amount; orders, payments and Stripe name the same sum."""
+    """By card at most once, of the whole amount; with what staff took, orders, payments and Stripe name the same sum."""
     charges = book.effects("stripe.charge.succeeded")
 
     def broken() -> Iterator[tuple[str, str]]:
@@ -139,15 +139,23 @@ def _captures(book: Book) -> Check:
             amounts = [charge["amount"] for charge in charges[order_id]]
             payment = book.evidence.payments.get(order_id, {})
             known = (order["captured"], payment.get("captured_amount"))
+            outside = payment.get("external_amount", 0)
             if len(amounts) > 1:
                 yield order_id, f"captured {len(amounts)} times: {amounts}"
-            elif set(known) != {sum(amounts)}:
-                yield order_id, f"captured: orders {known[0]}, payments {known[1]}, Stripe {sum(amounts)}"
+            elif set(known) != {sum(amounts) + outside}:
+                yield (
+                    order_id,
+                    f"captured: orders {known[0]}, payments {known[1]}, Stripe {sum(amounts)}, staff {outside}",
+                )
             elif amounts and amounts != [order["total"]]:
                 yield order_id, f"captured {amounts[0]} of {order['total']}"
 
     ours = sum(order["captured"] for order in book.orders.values())
-    return _check("captured = Stripe's charges, each once", _money(ours), _money(_sum(charges)), broken())
+    outside = sum(
+        book.evidence.payments.get(order_id, {}).get("external_amount", 0) for order_id in book.orders
+    )
+    theirs = _sum(charges) + outside
+    return _check("captured = Stripe's charges, each once", _money(ours), _money(theirs), broken())
 
 
 def _refunds(book: Book) -> Check:
@@ -155,14 +163,21 @@ def _refunds(book: Book) -> Check:
 
     def broken() -> Iterator[tuple[str, str]]:
         for order_id, order in book.orders.items():
-            theirs = sum(refund["amount"] for refund in refunds[order_id])
+            theirs = sum(refund["amount"] for refund in refunds[order_id]) + _handed_back(book, order_id)
             payment = book.evidence.payments.get(order_id, {})
             known = (order["refunded"], payment.get("refunded_amount"))
             if set(known) != {theirs}:
-                yield order_id, f"refunded: orders {known[0]}, payments {known[1]}, Stripe {theirs}"
+                yield order_id, f"refunded: orders {known[0]}, payments {known[1]}, Stripe and staff {theirs}"
 
     ours = sum(order["refunded"] for order in book.orders.values())
-    return _check("refunded = Stripe's refunds", _money(ours), _money(_sum(refunds)), broken())
+    theirs = _sum(refunds) + sum(_handed_back(book, order_id) for order_id in book.orders)
+    return _check("refunded = Stripe's refunds", _money(ours), _money(theirs), broken())
+
+
+def _handed_back(book: Book, order_id: str) -> int:
+    """What staff have confirmed that the shopper got outside of Stripe."""
+    refunds = book.evidence.refunds.get(order_id, ())
+    return sum(refund["amount"] for refund in refunds if refund.get("handed_back_at"))
 
 
 def _nothing_kept(book: Book) -> Check:

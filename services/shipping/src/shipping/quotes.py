@@ -21,6 +21,8 @@ from shipping.settings import Settings
 AUDIENCE = "ordermesh"
 WAIT_SECONDS = 10
 """How long carriers may take; the gateway waits longer."""
+AT_ONCE = 8
+"""Calls of a process: whoever asks for quotes must not keep labels from being bought."""
 NOBODY = "Recipient"
 """Shippo asks for a name, carriers do not price by it: a rate that was quoted to nobody buys nobody's label."""
 
@@ -39,13 +41,14 @@ class Quotes:
 
     def __init__(self, provider: Shippo, signer: Signer, settings: Settings) -> None:
         self._provider, self._signer, self._settings = provider, signer, settings
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def ask(self, pieces: Counter[str], destination: Address, grams: int) -> Sequence[Quote]:
         """Raises Refusal BAD_INPUT, naming what Shippo does not accept, or SERVICE_UNAVAILABLE."""
         settings = self._settings
         asked = destination.model_copy(update={"name": destination.name or NOBODY})
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(WAIT_SECONDS), self._turns:
                 rates = await self._provider.rates(
                     sender=settings.ship_from, destination=asked, parcel=settings.parcel, grams=grams
                 )

@@ -4,6 +4,7 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +28,8 @@ _MAX_LINES = 100
 _MAX_QUANTITY, _MAX_QUOTES, _MAX_ADDRESS = 10_000, 50, 200
 _COUNTRY = re.compile(r"[A-Z]{2}")
 _TRACKING_NUMBER = re.compile(r"[!-~]{1,64}")
+Question = tuple[Address, tuple[tuple[str, int], ...]]
+"""Where to, and how many of which SKU."""
 Decide = Callable[[Consignment, domain.Shipment, Tx], Decision]
 
 
@@ -72,12 +75,8 @@ class Query:
         most = _MAX_QUOTES if limit is None or limit is strawberry.UNSET else limit
         if not 1 <= most <= _MAX_QUOTES:
             raise Refusal(Code.BAD_INPUT, f"limit is 1 to {_MAX_QUOTES}", argument="limit")
-        service = info.context.service
-        weights = await store.weights_of(service.db, list(pieces))
-        if unknown := [sku for sku in pieces if sku not in weights]:
-            raise Refusal(Code.SKU_NOT_FOUND, f"The catalogue does not list {unknown[0]}", sku=unknown[0])
-        grams = sum(weights[sku] * quantity for sku, quantity in pieces.items())
-        found: Sequence[Quote] = await service.quotes.ask(pieces, destination, max(1, grams))
+        question = (destination, tuple(sorted(pieces.items())))
+        found = await info.context.loader("quotes", partial(_ask, info.context.service)).load(question)
         return [ShippingQuote.of(quote) for quote in found[:most]]
 
 
@@ -228,6 +227,19 @@ def _text(name: str, value: str | None) -> str | None:
     if not text:
         raise Refusal(Code.BAD_INPUT, f"{name} is empty", argument=name)
     return text
+
+
+async def _ask(service: Any, questions: list[Question]) -> list[Sequence[Quote]]:
+    """A request is one call to Shippo, however often its document asks the question. Raises Refusal."""
+    if len(questions) > 1:
+        raise Refusal(Code.BAD_INPUT, "A request asks for the quotes of one parcel")
+    [(destination, items)] = questions
+    pieces = Counter(dict(items))
+    weights = await store.weights_of(service.db, list(pieces))
+    if unknown := [sku for sku in pieces if sku not in weights]:
+        raise Refusal(Code.SKU_NOT_FOUND, f"The catalogue does not list {unknown[0]}", sku=unknown[0])
+    grams = sum(weights[sku] * quantity for sku, quantity in pieces.items())
+    return [await service.quotes.ask(pieces, destination, max(1, grams))]
 
 
 def _ordered(items: Sequence[QuoteItemInput]) -> Counter[str]:
