@@ -144,14 +144,20 @@ async def test_a_cursor_of_another_list_is_refused(shelf: Shelf) -> None:
         ({"page": 102, "limit": 100}, "A page begins at most 10000 orders in"),
         ({"sort": {"field": "updatedAt"}}, "sort.field is createdAt or total"),
         ({"sort": {"field": "total", "direction": "UP"}}, "sort.direction is ASC or DESC"),
-        ({"sort": {"field": "total"}, "filter": {"search": "ann"}}, "What a search finds is sorted by createdAt"),
+        (
+            {"sort": {"field": "total"}, "filter": {"search": "ann"}},
+            "What a search finds is sorted by createdAt",
+        ),
         ({"filter": {"search": " ab "}}, "search takes 3 characters at least"),
         ({"filter": {"search": "a\x00bc"}}, "search has a control character"),
         ({"filter": {"search": "x" * 501}}, "search has 500 characters at most"),
         ({"filter": {"customerId": "ann"}}, "customerId is a UUID"),
         ({"filter": {"dateRange": {"start": "yesterday", "end": "2026-01-01"}}}, "dateRange.start is an ISO"),
         ({"filter": {"dateRange": {"start": "2026-01-01", "end": "9999-12-31"}}}, "dateRange.end is an ISO"),
-        ({"filter": {"dateRange": {"start": "0001-01-01", "end": "2026-01-01"}}}, "dateRange.start is an ISO"),
+        (
+            {"filter": {"dateRange": {"start": "0001-01-01", "end": "2026-01-01"}}},
+            "dateRange.start is an ISO",
+        ),
         ({"filter": {"dateRange": {"start": "2026-01-02", "end": "2026-01-01"}}}, "dateRange ends before"),
     ],
 )
@@ -286,7 +292,9 @@ async def found_by(shelf: Shelf, term: str, **filters: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("term", ["ann lee", "NN L", "ann@ex", "4155550", "(415) 555-0123", " Ann Lee "])
-async def test_a_search_finds_a_customers_orders_by_any_part_of_what_names_it(shelf: Shelf, term: str) -> None:
+async def test_a_search_finds_a_customers_orders_by_any_part_of_what_names_it(
+    shelf: Shelf, term: str
+) -> None:
     right = newest(order for order in shelf.orders if order.customer_id == CUSTOMER)
     assert await found_by(shelf, term) == right
 
@@ -350,14 +358,16 @@ async def test_what_no_index_sorts_is_sorted_unless_it_is_too_much(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orders.lists.store.MOST_SORTED", 50)
-    carol = {"filter": {"customerId": str(CAROL)}, "sort": {"field": "total"}}
+    carol: dict[str, Any] = {"filter": {"customerId": str(CAROL)}, "sort": {"field": "total"}}
     assert (await shelf.bad_input(ORDERS, **carol)).startswith("More than 50 orders match")
     some = expected(shelf, lambda o: o.customer_id == CAROL and o.status is OrderStatus.PENDING)
     carol["filter"]["status"] = "PENDING"
     assert await walked(shelf, **carol) == numbers(sorted(some, key=SORTS["total"], reverse=True))
 
 
-async def test_nothing_is_counted_for_those_who_do_not_ask(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_counted_for_those_who_do_not_ask(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     texts: list[str] = []
     read = shelf.db._read
 

@@ -1,7 +1,6 @@
 """No list reads all orders: what PostgreSQL would do for each filter, sort and search, with ten thousand of them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from itertools import combinations
 from typing import Any
@@ -121,7 +120,9 @@ async def test_no_search_reads_all_orders(full: Database, plans: Plans) -> None:
             wanted = Wanted(search=term, **filters)
             await store.listed(full, STAFF, wanted, Slice(11))
             assert "orders" not in await plans.scanned(), (term, names)
-            await store.listed(full, STAFF, wanted, Slice(11, after=Place(NOW - timedelta(days=9), an_id(), 1)))
+            await store.listed(
+                full, STAFF, wanted, Slice(11, after=Place(NOW - timedelta(days=9), an_id(), 1))
+            )
             assert "orders" not in await plans.scanned(), (term, names)
 
 

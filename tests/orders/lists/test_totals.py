@@ -30,24 +30,28 @@ SERIES = "query($r: DateRangeInput!) { orderSeries(dateRange: $r) { day orders p
 COUNTED = ("orders", "paid_orders", "captured", "refunded")
 BY_DAY = f"""SELECT day, currency, status, payment_status, order_type, {", ".join(f"sum({n})::bigint" for n in COUNTED)}
 FROM (SELECT * FROM order_days UNION ALL SELECT day, currency, status, payment_status, order_type, {", ".join(COUNTED)} FROM order_deltas) AS t
-GROUP BY 1, 2, 3, 4, 5 HAVING sum(orders) <> 0"""
+GROUP BY 1, 2, 3, 4, 5 HAVING sum(orders) <> 0"""  # noqa: S608 - constants
 BY_KIND = f"""SELECT currency, status, payment_status, order_type, {", ".join(f"sum({n})::bigint" for n in COUNTED)}
 FROM (SELECT * FROM order_totals UNION ALL SELECT currency, status, payment_status, order_type, {", ".join(COUNTED)} FROM order_deltas) AS t
-GROUP BY 1, 2, 3, 4 HAVING sum(orders) <> 0"""
-RECOUNTED = "count(*), count(*) FILTER (WHERE captured > 0), sum(captured)::bigint, sum(refunded)::bigint FROM orders"
+GROUP BY 1, 2, 3, 4 HAVING sum(orders) <> 0"""  # noqa: S608 - constants
+RECOUNTED = (
+    "count(*), count(*) FILTER (WHERE captured > 0), sum(captured)::bigint, sum(refunded)::bigint FROM orders"
+)
 CELL = "currency, status, payment_status, order_type"
 DAY = "(created_at AT TIME ZONE 'UTC')::date"
 
 
 async def rows(db: Database, query: str) -> Counter[tuple[Any, ...]]:
     async with db.connection() as conn:
-        return Counter(tuple(row.values()) for row in await conn.fetch(query))  # type: ignore[arg-type]
+        return Counter(tuple(row.values()) for row in await conn.fetch(query))
 
 
 async def assert_exact(db: Database) -> None:
     """Only while nobody writes: the two sides are read one after the other."""
     assert await rows(db, BY_KIND) == await rows(db, f"SELECT {CELL}, {RECOUNTED} GROUP BY {CELL}")
-    assert await rows(db, BY_DAY) == await rows(db, f"SELECT {DAY}, {CELL}, {RECOUNTED} GROUP BY {DAY}, {CELL}")
+    assert await rows(db, BY_DAY) == await rows(
+        db, f"SELECT {DAY}, {CELL}, {RECOUNTED} GROUP BY {DAY}, {CELL}"
+    )
 
 
 def changed(chance: random.Random, order: Order) -> Order:
@@ -113,10 +117,11 @@ async def test_statistics_equal_a_recount_while_many_write_and_replicas_add_up(e
             seen.append((await empty.ask(STATS))["orderStats"]["totalOrders"])
         return seen
 
-    background = [asyncio.create_task(each) for each in (add_up(), add_up(), read())]
+    adding, reading = [asyncio.create_task(add_up()) for _ in range(2)], asyncio.create_task(read())
     await asyncio.gather(*map(write, range(6)))
     done.set()
-    *_, seen = await asyncio.gather(*background)
+    await asyncio.gather(*adding)
+    seen = await reading
     assert seen == sorted(seen)
     assert 0 <= seen[0] <= seen[-1] <= 90
     while await totals.roll_up(empty.db):
@@ -180,7 +185,9 @@ async def test_the_series_has_every_day_of_the_range(shelf: Shelf) -> None:
         }
 
 
-@pytest.mark.parametrize(("end", "said"), [("2027-01-02", "dateRange has 366 days at most"), ("2025", "dateRange.end is")])
+@pytest.mark.parametrize(
+    ("end", "said"), [("2027-01-02", "dateRange has 366 days at most"), ("2025", "dateRange.end is")]
+)
 async def test_a_series_that_is_too_long_is_refused(shelf: Shelf, end: str, said: str) -> None:
     assert (await shelf.bad_input(SERIES, r={"start": "2026-01-01", "end": end})).startswith(said)
     year = await shelf.ask(SERIES, r={"start": "2026-01-01", "end": "2027-01-01"})
