@@ -29,6 +29,11 @@ EXPECTED = {
     "delivered and refunded": ("REFUNDED", "REFUNDED"),
     "dispatched by hand": ("DELIVERED", "PAID"),
     "in two parcels": ("DELIVERED", "PAID"),
+    "partly cancelled": ("DELIVERED", "REFUNDED"),
+    "edited before packing": ("DELIVERED", "REFUNDED"),
+    "held and released": ("DELIVERED", "PAID"),
+    "handed over by hand": ("DELIVERED", "PAID"),
+    "paid offline": ("DELIVERED", "PAID"),
 }
 MESSAGES = {
     "delivered": {"EMAIL": 4, "SMS": 2},

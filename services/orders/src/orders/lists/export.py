@@ -60,7 +60,9 @@ def route(service: Any) -> Route:
         except Refusal as refusal:
             return _refused(refusal)
         except UNAVAILABLE:
-            return _refused(Refusal(Code.SERVICE_UNAVAILABLE, "The service cannot reach its database: try again"))
+            return _refused(
+                Refusal(Code.SERVICE_UNAVAILABLE, "The service cannot reach its database: try again")
+            )
         disposition = {
             "content-disposition": 'attachment; filename="orders.csv"',
             "cache-control": "no-store",
