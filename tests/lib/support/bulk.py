@@ -45,7 +45,7 @@ _HASHED = """SELECT n, abs(hashint4(n)) % 1000 AS h, abs(hashint4(n + 77777777))
 NAMES = "(ARRAY['Ada', 'Ben', 'Cleo', 'Dov', 'Eve', 'Finn', 'Gus', 'Hal'])[1 + n % 8] || ' ' || initcap(substr(md5('name' || n), 1, 7))"
 _CUSTOMERS = f"""INSERT INTO customers (id, name, email, phone, updated_at)
 SELECT md5('customer' || n)::uuid, {NAMES}, substr(md5('name' || n), 1, 7) || n || '@example.com',
-    '+1' || lpad((n::bigint * 7654321 % 10000000000)::text, 10, '0'), $1 FROM generate_series(0, $2::int / 3) AS n"""
+    '+1' || lpad((n::bigint * 7654321 % 10000000000)::text, 10, '0'), $1 FROM generate_series(0, $2::int / 3) AS n"""  # noqa: S608 - constants of this module
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ async def _orders(conn: Connection, count: int, first: int, last: int) -> None:
     columns = ", ".join(f'"{name}"' for name in ORDERS.columns)
     values = ", ".join(_CHANGED.get(name, f't."{name}"') for name in ORDERS.columns)
     await conn.execute(
-        f"INSERT INTO orders ({columns}) SELECT {values} FROM ({_HASHED}) AS made, template AS t",
+        f"INSERT INTO orders ({columns}) SELECT {values} FROM ({_HASHED}) AS made, template AS t",  # noqa: S608 - likewise
         FIRST,
         timedelta(days=DAYS),
         count,

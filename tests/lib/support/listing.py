@@ -105,7 +105,8 @@ class Shelf:
         return refusal.message
 
 
-def numbers(found: Sequence[dict[str, Any] | Order]) -> list[str]:
+def numbers(found: Sequence[Any]) -> list[str]:
+    """Of orders, or of what the graph answers."""
     return [each.order_number if isinstance(each, Order) else each["orderNumber"] for each in found]
 
 

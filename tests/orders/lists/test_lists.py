@@ -358,7 +358,7 @@ async def test_what_no_index_sorts_is_sorted_unless_it_is_too_much(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orders.lists.store.MOST_SORTED", 50)
-    carol = {"filter": {"customerId": str(CAROL)}, "sort": {"field": "total"}}
+    carol: dict[str, Any] = {"filter": {"customerId": str(CAROL)}, "sort": {"field": "total"}}
     assert (await shelf.bad_input(ORDERS, **carol)).startswith("More than 50 orders match")
     some = expected(shelf, lambda o: o.customer_id == CAROL and o.status is OrderStatus.PENDING)
     carol["filter"]["status"] = "PENDING"

@@ -1,7 +1,6 @@
 """No list reads all orders: what PostgreSQL would do for each filter, sort and search, with ten thousand of them."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import replace
 from datetime import timedelta
 from itertools import combinations
 from typing import Any
