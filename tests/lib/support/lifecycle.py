@@ -299,18 +299,13 @@ class Shipping(Speaker):
                 self.held.remove(fact.hold_id)
 
     def _take_off(self, line: int, count: int) -> None:
-        """What is not packed yet, then what is prepared; what has its label stays as it is."""
-        left = self.unpacked.get(line, 0)
-        self.unpacked = {n: q for n, q in (self.unpacked | {line: max(0, left - count)}).items() if q}
-        count -= min(left, count)
+        """Off what is not packed, then off what is prepared, which is packed anew; what has its label stays as it is."""
         for parcel in self.parcels:
-            if parcel.stage in {Stage.PREPARED, Stage.FAILED} and line in parcel.lines:
-                taken = min(count, parcel.lines[line])
-                count -= taken
-                rest = {n: q - (taken if n == line else 0) for n, q in parcel.lines.items()}
-                parcel.lines = {n: q for n, q in rest.items() if q}
-                if not parcel.lines:
-                    self.move(parcel, Stage.VOIDED)
+            is_prepared = parcel.stage in {Stage.PREPARED, Stage.FAILED} and line in parcel.lines
+            if is_prepared and self.unpacked.get(line, 0) < count:
+                self.move(parcel, Stage.VOIDED)
+        left = max(0, self.unpacked.get(line, 0) - count)
+        self.unpacked = {n: q for n, q in (self.unpacked | {line: left}).items() if q}
 
     def may(self, parcel: Parcel, stage: Stage) -> bool:
         """No label, and nothing sent without one, while the order is held."""

@@ -1,8 +1,7 @@
 """One status for many orders: each decides for itself, all of them in one transaction."""
 
+import json
 from collections.abc import Sequence
-
-import orjson
 
 from orders.life.commands import Limits, update_status
 from orders.status import OrderStatus
@@ -32,8 +31,8 @@ async def update_many(
         except Refusal as refusal:
             tx.undo_message()
             refused[order_id] = (refusal.code, refusal.message)
-    return orjson.dumps(refused).decode()
+    return json.dumps(refused)
 
 
 def refused_of(answer: str) -> Refused:
-    return {order_id: (Code(code), message) for order_id, (code, message) in orjson.loads(answer).items()}
+    return {order_id: (Code(code), message) for order_id, (code, message) in json.loads(answer).items()}
