@@ -83,6 +83,12 @@ DECISIONS = {
         "orders.lines",
     ),
     *("orders.life.holds", "orders.life.items", "orders.life.parcels", "orders.life.explanation"),
+    *(
+        "orders.checkout.basket",
+        "orders.checkout.discounts",
+        "orders.checkout.pricing",
+        "orders.checkout.taxes",
+    ),
     *("payments.domain", "payments.refunds"),
     *("shipping.changes", "shipping.domain", "shipping.labels", "shipping.tracking", "shipping.events"),
     *("notifications.domain", "notifications.messages", "notifications.rendering", "notifications.mime"),

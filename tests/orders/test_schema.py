@@ -12,6 +12,7 @@ from sqlalchemy import text
 from strawberry.dataloader import DataLoader
 
 from orders import store
+from orders.checkout.checkout import Checkout
 from orders.domain import Order
 from orders.handlers import handlers
 from orders.schema import schema
@@ -58,6 +59,7 @@ class Shop:
             settings=settings,
             waits=Waits(db),
             order_numbers=OrderNumbers(db, "ORD"),
+            checkout=Checkout(settings),
             readings=DataLoader(self._look, cache=False),
         )
         self._operations = Operations(schema)

@@ -143,4 +143,4 @@ def test_what_is_unusual_stays_with_strawberry(type_: Any, compiled: Callable[[A
 
 def test_placing_an_order_is_not_unusual() -> None:
     compile_inputs(orders.schema.schema)
-    assert definition_of(orders.checkout.schema.CreateOrderInput).from_input is not None
+    assert definition_of(orders.checkout.inputs.CreateOrderInput).from_input is not None

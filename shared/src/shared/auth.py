@@ -173,7 +173,7 @@ class Verifier:
         await self._client.close()
 
     async def verify(self, token: str) -> tuple[dict[str, Any], Issuer]:
-        """The token's claims, and whose they are. Raises Refusal UNAUTHENTICATED."""
+        """The token's claims, and whose they are. Raises Refusal UNAUTHENTICATED; `expired` is true of a good one that is too old."""
         try:
             header = jwt.get_unverified_header(token)
             unverified = jwt.decode(token, options={"verify_signature": False})
@@ -190,6 +190,10 @@ class Verifier:
                 leeway=LEEWAY_SECONDS,
                 options={"require": ["exp", "iat", "iss", "aud", "sub"]},
             )
+        except jwt.ExpiredSignatureError as expired:
+            raise Refusal(
+                Code.UNAUTHENTICATED, "The token is invalid or has expired", expired=True
+            ) from expired
         except (jwt.PyJWTError, KeyError, TypeError, ValueError) as invalid:
             raise Refusal(Code.UNAUTHENTICATED, "The token is invalid or has expired") from invalid
         return claims, issuer

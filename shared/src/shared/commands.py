@@ -49,24 +49,35 @@ class _Repeated(Exception):
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class Locking:
+    """A command, and the rows that it works on: locked and loaded before it runs."""
+
+    command: Command
+    loads: tuple[tuple[Mapping[Any], Sequence[str]], ...]
+
+
 async def execute_prepared(
     db: Database,
     service: str,
-    prepare: Callable[[], Awaitable[Command]],
+    prepare: Callable[[], Awaitable[Command | Locking]],
     *,
     correlation_id: str,
     once: Once | None = None,
 ) -> str:
-    """`execute` for a command that must read first (prices).
+    """`execute` for a command that must read first (prices); only then is it known what it locks, if anything.
 
     A Refusal of the preparation is remembered like the command's own, and a repeat is answered by what the first try came
     to, whatever its preparation finds now. Raises Refusal.
     """
     try:
-        command = await prepare()
+        prepared = await prepare()
     except Refusal as refusal:
-        command = _refusing(refusal)
-    return await execute(db, service, command, correlation_id=correlation_id, once=once)
+        prepared = _refusing(refusal)
+    locking = prepared if isinstance(prepared, Locking) else Locking(prepared, ())
+    return await execute(
+        db, service, locking.command, *locking.loads, correlation_id=correlation_id, once=once
+    )
 
 
 def _refusing(refusal: Refusal) -> Command:

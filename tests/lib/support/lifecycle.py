@@ -15,7 +15,7 @@ import orjson
 
 from orders.checkout import place
 from orders.deadlines import deadlines
-from orders.domain import Line, Order, OrderType, Stage
+from orders.domain import Channel, Line, Order, OrderType, Stage
 from orders.handlers import handlers
 from orders.store import ORDERS
 from orders.tables import timeline
@@ -25,7 +25,7 @@ from shared.contracts.envelope import FACTS, Fact
 from shared.errors import Refusal
 from shared.jobs import Job
 from shared.tx import Cause, Requested, Tx
-from support.orders import ADDRESS, SHOPPER
+from support.orders import ADDRESS, SHOPPER, TERMS, a_basket
 
 START = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 _JSON = ("lines", "shipments", "refunds", "holds", "shipping_address", "billing_address", "metadata")
@@ -62,7 +62,9 @@ class Desk:
         """`available`: when all of it, being ordered ahead, can be sent."""
         who = place.Customer(SHOPPER.customer_id or UUID(int=0), "test", "ann", "Ann Lee", None, None)
         expiry = timedelta(days=1)
-        placing = place.Placing("ORD-1", who, lines, "USD", 599, "standard", ADDRESS, ADDRESS, expiry)
+        placing = place.Placing(
+            "ORD-1", Channel.STOREFRONT, who, a_basket(lines), TERMS, ADDRESS, ADDRESS, expiry
+        )
         self.run(lambda tx: place.place(placing, "shopper:ann", tx))
         if available is not None:
             self.row = replace(

@@ -6,6 +6,9 @@ from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
 
+from orders.checkout.basket import Basket, Delivery, Terms
+from orders.checkout.pricing import Fee
+from orders.checkout.taxes import Destination, TaxTable
 from orders.domain import Act, Line, Order, OrderType, PaymentStatus
 from orders.status import OrderStatus
 from shared.auth import Principal, Role, Scope
@@ -74,6 +77,14 @@ def an_order(*lines: Line, **changes: Any) -> Order:
         updated_at=NOW,
     )
     return replace(order, **changes)
+
+
+TERMS = Terms(TaxTable({}), Fee())
+
+
+def a_basket(lines: tuple[Line, ...], **changes: Any) -> Basket:
+    flat = Delivery("standard", 599, 7)
+    return replace(Basket(lines, "USD", flat, Destination.of(ADDRESS), None), **changes)
 
 
 def all_lines(order: Order) -> dict[int, int]:

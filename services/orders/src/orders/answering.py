@@ -9,6 +9,7 @@ from orders.access import not_found
 from orders.domain import Order
 from orders.graph import OrderNode
 from orders.store import ORDERS
+from shared.auth import Principal
 from shared.commands import Command, execute, uuid_or
 from shared.graphql import Info
 from shared.texts import checked
@@ -39,10 +40,17 @@ def order_id_of(given: strawberry.ID) -> str:
 
 
 async def settled(
-    info: Info, order_id: str, ready: Callable[[Order], bool], known: Order | None = None
+    info: Info,
+    order_id: str,
+    ready: Callable[[Order], bool],
+    known: Order | None = None,
+    caller: Principal | None = None,
 ) -> OrderNode:
-    """Re-read until the other services' outcome is in, or the bounded wait is over: then the order as it stands."""
-    service, principal = info.context.service, info.context.principal
+    """Re-read until the other services' outcome is in, or the bounded wait is over: then the order as it stands.
+
+    `caller` is who may see it, if that is not the request's own: a guest, who got its token by this very request.
+    """
+    service, principal = info.context.service, caller or info.context.principal
     key = uuid_or(order_id, not_found())
 
     async def read() -> Order:

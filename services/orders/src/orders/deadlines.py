@@ -1,11 +1,12 @@
-"""Deadlines of orders: they fire, lock the order, and let the status table decide. Nobody ever cancels one."""
+"""Deadlines of orders: they fire, lock the order, and let the status table decide. Nobody ever cancels one. And what is done later."""
 
 from datetime import timedelta
 from uuid import UUID
 
+from orders.checkout.store import DISCOUNTS
 from orders.decisions import decide
 from orders.domain import Act
-from orders.handlers import HOLD, settle
+from orders.handlers import DISCOUNT_RELEASE, HOLD, settle
 from orders.life import holds
 from orders.status import Happened, OrderStatus
 from orders.store import ORDERS
@@ -32,3 +33,10 @@ async def on_unpaid(job: Job, tx: Tx) -> None:
 async def on_hold(job: Job, tx: Tx) -> None:
     order, act = tx.get(ORDERS, job.key), Act(tx.now, "system", "the hold's deadline has passed")
     settle(tx, holds.deadline_passed(order, UUID(job.payload["hold_id"]), act))
+
+
+@deadlines.on(DISCOUNT_RELEASE, DISCOUNTS)
+async def on_discount_release(job: Job, tx: Tx) -> None:
+    code = tx.find(DISCOUNTS, job.key)
+    if code is not None:
+        tx.save(DISCOUNTS, code.given_back(tx.now))

@@ -223,10 +223,17 @@ class Order:
     channel: Channel = Channel.STOREFRONT
     holds: tuple[Hold, ...] = ()
     discount_code: str | None = None
+    discount_counted: bool = False
+    """Whether it took one of the limited uses of its code."""
 
     @property
     def open_holds(self) -> tuple[Hold, ...]:
         return tuple(hold for hold in self.holds if hold.released_at is None)
+
+    @property
+    def frees_discount(self) -> bool:
+        """Cancelled before it was paid: another may have the use of the code that it took."""
+        return self.discount_counted and self.status is OrderStatus.CANCELLED and self.paid_at is None
 
     @property
     def refundable(self) -> int:

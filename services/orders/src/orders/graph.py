@@ -6,10 +6,8 @@ from uuid import UUID
 import strawberry
 
 from orders import store
-from orders.domain import ItemStatus, Line, Order, OrderType, PaymentStatus
-from orders.life.nodes import OrderHold
-from orders.life.nodes import iso as _iso
-from orders.life.nodes import maybe_iso as _maybe_iso
+from orders.domain import Channel, ItemStatus, Line, Order, OrderType, PaymentStatus
+from orders.life.nodes import OrderHold, iso, maybe_iso
 from orders.status import Command, OrderStatus
 from shared.contracts.money import to_major
 from shared.graphql import Info
@@ -17,6 +15,7 @@ from shared.graphql import Info
 strawberry.enum(OrderStatus, description="What stage of its life an order is in.")
 strawberry.enum(PaymentStatus, description="How far the money has come.")
 strawberry.enum(OrderType)
+strawberry.enum(Channel, description="Who placed it, and where.")
 
 
 _FOR_STAFF = frozenset({Command.HOLD, Command.RELEASE})
@@ -107,6 +106,9 @@ class SkuNode:
     price: float
     currency: str
     available: bool
+    available_from: str | None = strawberry.field(
+        description="In the future: until then it is sold as a pre-order."
+    )
 
     @classmethod
     def of(cls, row: Any) -> Self:
@@ -117,6 +119,7 @@ class SkuNode:
             price=to_major(row.price, row.currency),
             currency=row.currency,
             available=row.available,
+            available_from=maybe_iso(row.available_from),
         )
 
 
@@ -133,7 +136,7 @@ class TimelineEntry:
     def of(cls, row: Any, *, for_staff: bool) -> Self:
         """A shopper learns the role that acted, not the person, and not why an order is held."""
         return cls(
-            at=_iso(row.at),
+            at=iso(row.at),
             actor=row.actor if for_staff else row.actor.partition(":")[0],
             what=row.what,
             from_status=OrderStatus(row.from_status),
@@ -190,6 +193,12 @@ class OrderNode:
     site_owner_amount: float
     next_statuses: list[OrderStatus]
     holds: list[OrderHold]
+    channel: Channel
+    discount_code: str | None
+    guest_token: str | None = strawberry.field(
+        default=None,
+        description="For who placed it without an account, in createOrder's answer alone: the bearer token of this one order.",
+    )
 
     @strawberry.field
     async def customer(self, info: Info) -> UserNode | None:
@@ -232,6 +241,7 @@ class OrderNode:
 
 def _identity(order: Order) -> dict[str, Any]:
     items = [OrderItemNode.of(order, line) for line in order.lines]
+    pre_ordered = [item for item, line in zip(items, order.lines, strict=True) if line.pre_order]
     return {
         "id": strawberry.ID(str(order.id)),
         "order_number": order.order_number,
@@ -239,7 +249,7 @@ def _identity(order: Order) -> dict[str, Any]:
         "status": order.status,
         "payment_status": order.payment_status,
         "items": items,
-        "pre_order_items": None,
+        "pre_order_items": pre_ordered or None,
         "item_count": sum(line.quantity for line in order.lines),
         "order_type": order.order_type,
         "is_pre_order": order.order_type is OrderType.PRE_ORDER,
@@ -247,11 +257,13 @@ def _identity(order: Order) -> dict[str, Any]:
         "is_cancellable": order.is_cancellable,
         "is_refundable": order.is_refundable,
         "next_statuses": list(order.next_statuses),
+        "channel": order.channel,
+        "discount_code": order.discount_code,
         "payment_method": order.payment_method,
         "payment_intent_id": order.payment_intent_id,
-        "created_at": _iso(order.created_at),
-        "updated_at": _iso(order.updated_at),
-        "cancelled_at": _maybe_iso(order.cancelled_at),
+        "created_at": iso(order.created_at),
+        "updated_at": iso(order.updated_at),
+        "cancelled_at": maybe_iso(order.cancelled_at),
     }
 
 
@@ -285,12 +297,12 @@ def _shipping(order: Order, *, for_staff: bool) -> dict[str, Any]:
         "shipping_carrier": order.shipping_carrier,
         "shipping_service": order.shipping_service,
         "shippo_label_url": order.shippo_label_url if for_staff else None,
-        "estimated_fulfillment_date": _maybe_iso(order.estimated_fulfillment_date),
+        "estimated_fulfillment_date": maybe_iso(order.estimated_fulfillment_date),
         "used_flat_rate": order.used_flat_rate,
         "delivery_speed_selected": order.delivery_speed_selected,
-        "delivery_deadline": _maybe_iso(order.delivery_deadline),
-        "shipped_at": _maybe_iso(order.shipped_at),
-        "delivered_at": _maybe_iso(order.delivered_at),
+        "delivery_deadline": maybe_iso(order.delivery_deadline),
+        "shipped_at": maybe_iso(order.shipped_at),
+        "delivered_at": maybe_iso(order.delivered_at),
         "notes": order.notes if for_staff else None,
     }
 

@@ -7,7 +7,7 @@ from orders.store import ORDERS
 from orders.tables import skus, timeline
 from shared.contracts import catalog, payments, shipping
 from shared.contracts.envelope import Fact
-from shared.contracts.orders import OrderHeld
+from shared.contracts.orders import OrderCancelled, OrderHeld
 from shared.contracts.topics import topic_of
 from shared.handlers import Handlers
 from shared.tx import Tx
@@ -15,6 +15,8 @@ from shared.tx import Tx
 handlers = Handlers("orders")
 HOLD = "orders.hold"
 """The job that is due at a hold's deadline."""
+DISCOUNT_RELEASE = "orders.discount_release"
+"""The job, by the code, that gives a use of it back."""
 
 
 def settle(tx: Tx, decision: Decision) -> None:
@@ -36,6 +38,8 @@ def settle(tx: Tx, decision: Decision) -> None:
     for fact in decision.facts:
         if isinstance(fact, OrderHeld) and fact.deadline is not None:
             tx.request(HOLD, fact.order_id, {"hold_id": str(fact.hold_id)}, due_at=fact.deadline)
+    if decision.order.frees_discount and any(isinstance(fact, OrderCancelled) for fact in decision.facts):
+        tx.request(DISCOUNT_RELEASE, decision.order.discount_code)
 
 
 def _heard(fact: Fact, tx: Tx, reason: str | None = None) -> Act:

@@ -85,6 +85,7 @@ orders = Table(
     Column("channel", Text, nullable=False, server_default="STOREFRONT"),
     Column("holds", JSONB, nullable=False, server_default="[]"),
     Column("discount_code", Text),
+    Column("discount_counted", Boolean, nullable=False, server_default="false"),
     CheckConstraint(f"status IN ({_STATUSES})", name="orders_status_known"),
     CheckConstraint(f"payment_status IN ({_PAYMENT_STATUSES})", name="orders_payment_status_known"),
     CheckConstraint("order_type IN ('REGULAR', 'PRE_ORDER', 'MIXED')", name="orders_type_known"),
@@ -166,6 +167,24 @@ skus = Table(
     Column("available", Boolean, nullable=False),
     Column("updated_at", _TIME, nullable=False),
     Column("available_from", _TIME),
+)
+
+discount_codes = Table(
+    "discount_codes",
+    metadata,
+    Column("code", Text, primary_key=True),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("kind", Text, nullable=False),
+    Column("value", BigInteger, nullable=False),
+    Column("currency", Text, nullable=False),
+    Column("minimum", BigInteger, nullable=False),
+    Column("starts_at", _TIME),
+    Column("ends_at", _TIME),
+    Column("max_uses", Integer),
+    Column("uses", Integer, nullable=False, server_default="0"),
+    Column("active", Boolean, nullable=False),
+    Column("updated_at", _TIME, nullable=False),
+    CheckConstraint("kind IN ('PERCENT', 'AMOUNT')", name="discount_codes_kind_known"),
 )
 
 timeline = Table(

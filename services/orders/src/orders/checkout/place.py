@@ -1,24 +1,20 @@
-"""Placing an order: priced from the catalogue, then written. Refusals are typed. Amounts in minor units, times in UTC."""
+"""Placing an order: what it costs is worked out, then it is written. Refusals are typed. Amounts in minor units, times in UTC."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from orders import deadlines
-from orders.domain import Line, Order, OrderType, PaymentStatus
+from orders.checkout.basket import Basket, Delivery, Offer, Terms, offer
+from orders.checkout.discounts import DiscountCode, invalid
+from orders.checkout.store import DISCOUNTS
+from orders.domain import Channel, Order, PaymentStatus
 from orders.status import OrderStatus
 from orders.store import ORDERS
 from orders.tables import customers, timeline
 from shared.contracts import orders as facts
-from shared.errors import Code, Refusal
 from shared.tx import Tx
-
-MAX_LINES = 100
-MAX_QUANTITY = 10_000
-MAX_TOTAL = 10**11
-"""In minor units; amounts in facts end at ten times that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,59 +37,27 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Placing:
-    """An order to be: everything is priced and checked, nothing is written yet."""
+    """An order to be: all that it takes is read and checked, nothing is written yet."""
 
     number: str
+    channel: Channel
     customer: Customer
-    lines: tuple[Line, ...]
-    currency: str
-    shipping: int
-    delivery_speed: str
+    basket: Basket
+    terms: Terms
     shipping_address: dict[str, Any]
     billing_address: dict[str, Any]
     unpaid_expiry: timedelta
+    code: DiscountCode | None = None
     customer_is_known: bool = False
 
 
-def priced(wanted: Sequence[tuple[str, int]], skus: dict[str, Any], currency: str) -> tuple[Line, ...]:
-    """The lines at the catalogue's prices. Raises Refusal: SKU_NOT_FOUND, SKU_UNAVAILABLE, BAD_INPUT."""
-    if not 1 <= len(wanted) <= MAX_LINES:
-        raise Refusal(Code.BAD_INPUT, f"An order has 1 to {MAX_LINES} items")
-    if len({sku for sku, _ in wanted}) != len(wanted):
-        raise Refusal(Code.BAD_INPUT, "A SKU is listed twice: add its quantities up")
-    lines = []
-    for number, (sku_id, quantity) in enumerate(wanted, 1):
-        sku = skus.get(sku_id)
-        if sku is None:
-            raise Refusal(Code.SKU_NOT_FOUND, f"There is no SKU {sku_id}", sku=sku_id)
-        if not sku.available:
-            raise Refusal(Code.SKU_UNAVAILABLE, f"{sku.name} is not for sale now", sku=sku_id)
-        if sku.currency != currency:
-            raise Refusal(
-                Code.BAD_INPUT, f"{sku.name} is sold in {sku.currency}, this order is in {currency}"
-            )
-        if not 1 <= quantity <= MAX_QUANTITY:
-            raise Refusal(Code.BAD_INPUT, f"A quantity is 1 to {MAX_QUANTITY}", sku=sku_id)
-        lines.append(
-            Line(
-                number,
-                sku_id,
-                sku.product_id,
-                sku.name,
-                quantity,
-                sku.price,
-                sku.shipping_price,
-                sku.weight_grams,
-            )
-        )
-    if sum(line.quantity * line.unit_price for line in lines) > MAX_TOTAL:
-        raise Refusal(Code.BAD_INPUT, "The order is worth more than one order can be")
-    return tuple(lines)
-
-
 async def place(placing: Placing, actor: str, tx: Tx) -> str:
-    """The new order's id."""
-    order = _placed(placing, tx.new_id(), tx.now)
+    """The new order's id. Raises Refusal INVALID_DISCOUNT or BAD_INPUT (`basket.offer`)."""
+    code = _still_good(placing.code, tx)
+    offered = offer(placing.basket, placing.terms, code, tx.now)
+    if code is not None and code.is_limited:
+        tx.save(DISCOUNTS, code.used(tx.now))
+    order = _placed(placing, offered, code, tx.new_id(), tx.now)
     tx.add(ORDERS, order)
     if not placing.customer_is_known:
         tx.upsert(customers, **placing.customer.said(), updated_at=tx.now)
@@ -113,9 +77,20 @@ async def place(placing: Placing, actor: str, tx: Tx) -> str:
     return str(order.id)
 
 
-def _placed(placing: Placing, order_id: UUID, now: datetime) -> Order:
-    subtotal = sum(line.quantity * line.unit_price for line in placing.lines)
-    order = Order(
+def _still_good(code: DiscountCode | None, tx: Tx) -> DiscountCode | None:
+    """A code with a limit as it is under its lock: another order may just have had the last use."""
+    if code is None or not code.is_limited:
+        return code
+    locked = tx.find(DISCOUNTS, code.code)
+    if locked is None:
+        raise invalid("unknown", "There is no such discount code")
+    return locked
+
+
+def _placed(
+    placing: Placing, offered: Offer, code: DiscountCode | None, order_id: UUID, now: datetime
+) -> Order:
+    return Order(
         id=order_id,
         version=1,
         order_number=placing.number,
@@ -123,30 +98,52 @@ def _placed(placing: Placing, order_id: UUID, now: datetime) -> Order:
         partner_id=None,
         status=OrderStatus.PENDING,
         payment_status=PaymentStatus.PENDING,
-        order_type=OrderType.REGULAR,
-        currency=placing.currency,
-        lines=placing.lines,
+        order_type=offered.order_type,
+        currency=offered.currency,
+        lines=offered.lines,
         shipments=(),
         refunds=(),
         shipping_address=placing.shipping_address,
         billing_address=placing.billing_address,
-        subtotal=subtotal,
-        shipping=placing.shipping,
-        tax=0,
-        discount=0,
-        platform_fee=0,
-        stripe_fee=0,
-        total=0,
+        **_amounts(offered),
         captured=0,
         refunded=0,
         payment_method="stripe",
         created_at=now,
         updated_at=now,
-        flat_rate_charged=placing.shipping,
-        used_flat_rate=True,
-        delivery_speed_selected=placing.delivery_speed,
+        estimated_fulfillment_date=offered.estimated_fulfillment_date,
+        delivery_deadline=offered.delivery_deadline,
+        **_delivery(placing.basket.delivery),
+        channel=placing.channel,
+        discount_code=code.code if code is not None else None,
+        discount_counted=code is not None and code.is_limited,
     )
-    return replace(order, total=order.site_owner_amount + order.platform_fee)
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    rate = delivery.rate
+    if rate is None:
+        how: dict[str, Any] = {"flat_rate_charged": delivery.charge, "used_flat_rate": True}
+    else:
+        how = {
+            "shippo_rate_id": rate.rate_id,
+            "shipping_service": rate.service,
+            "shipping_carrier": rate.carrier,
+        }
+    return {"delivery_speed_selected": delivery.speed, **how}
+
+
+def _amounts(offered: Offer) -> dict[str, Any]:
+    price = offered.price
+    return {
+        "subtotal": price.subtotal,
+        "shipping": price.shipping,
+        "tax": price.tax,
+        "discount": price.discount,
+        "platform_fee": price.platform_fee,
+        "stripe_fee": 0,
+        "total": price.total,
+    }
 
 
 def _order_placed(order: Order, placing: Placing) -> facts.OrderPlaced:
@@ -174,4 +171,6 @@ def _order_placed(order: Order, placing: Placing) -> facts.OrderPlaced:
         payment_method=order.payment_method,
         contact=facts.Contact(name=who.name, email=who.email, phone=who.phone),
         shipping_address=facts.Address(**order.shipping_address),
+        shipping_rate_id=order.shippo_rate_id,
+        shipping_service=order.shipping_service,
     )

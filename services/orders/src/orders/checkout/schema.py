@@ -1,64 +1,61 @@
-"""Placing an order through the storefront graph: prices come from the catalogue, never from the client."""
+"""Checkout in the storefront graph: what an order would cost, and placing it. Prices come from the catalogue, never from the client."""
 
-import dataclasses
-import re
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import strawberry
 
 from orders import store
 from orders.access import actor_of
 from orders.answering import settled, text
-from orders.checkout import place
-from orders.checkout.place import Customer, Placing
-from orders.domain import Order, PaymentStatus
+from orders.checkout import basket, place
+from orders.checkout.basket import Basket, Delivery
+from orders.checkout.checkout import Checkout
+from orders.checkout.discounts import DiscountCode, code_of, invalid
+from orders.checkout.guests import guest_of, once_of
+from orders.checkout.inputs import (
+    CreateOrderInput,
+    address_of,
+    buyer,
+    known_customer,
+    named,
+)
+from orders.checkout.nodes import OrderPrice
+from orders.checkout.place import Placing
+from orders.checkout.quotes import MAX_TOKEN, require_fit
+from orders.checkout.store import DISCOUNTS, discount_code
+from orders.checkout.taxes import Destination
+from orders.domain import Channel, Order, PaymentStatus
 from orders.graph import OrderNode
 from orders.store import ORDERS
 from shared.auth import Principal, Role
-from shared.commands import Command, execute_prepared
+from shared.commands import Command, Locking, Once, execute_prepared
 from shared.errors import Code, Refusal
 from shared.graphql import Info
 from shared.ids import uuid7
+from shared.texts import checked
 from shared.tx import Tx
 
-_COUNTRY = re.compile(r"[A-Za-z]{2}")
-_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{2,63}")
-_PHONE = re.compile(r"\+[1-9]\d{6,14}")
+_CHANNELS = {
+    Role.SHOPPER: Channel.STOREFRONT,
+    Role.ANONYMOUS: Channel.GUEST,
+    Role.STAFF: Channel.STAFF,
+}
+"""Who orders through the storefront: partners have a graph of their own, a guest's token is for the one order that there is."""
 
 
-@strawberry.input
-class AddressInput:
-    street: str
-    city: str
-    state: str
-    zip_code: str
-    country: str
-    street2: str | None = None
-    name: str | None = None
-    phone: str | None = None
-
-
-@strawberry.input
-class OrderItemInput:
-    sku: str
-    quantity: int
-
-
-@strawberry.input(description="Who is told about the order; what is missing is taken from the token.")
-class ContactInput:
-    name: str | None = None
-    email: str | None = None
-    phone: str | None = None
-
-
-@strawberry.input
-class CreateOrderInput:
-    items: list[OrderItemInput]
-    shipping_address: AddressInput
-    billing_address: AddressInput | None = None
-    contact: ContactInput | None = None
-    delivery_speed: str = "standard"
+@strawberry.type
+class Query:
+    @strawberry.field(
+        description="The same money as createOrder would charge, and the same refusals; nothing is kept. Open to everybody."
+    )
+    async def price_order(self, info: Info, input: CreateOrderInput) -> OrderPrice:  # noqa: A002 - the habit of GraphQL
+        now, nobody = datetime.now(UTC), uuid7()
+        wanted, _ = await _basket(info, input, address_of(input.shipping_address), now, nobody)
+        code = await _code(info, input)
+        return OrderPrice.of(basket.offer(wanted, info.context.service.checkout.terms, code, now))
 
 
 @strawberry.type
@@ -67,92 +64,123 @@ class Mutation:
         description="Places an order at the catalogue's prices; answers when its payment is ready, or after a bounded wait."
     )
     async def create_order(self, info: Info, input: CreateOrderInput) -> OrderNode:  # noqa: A002 - the habit of GraphQL
-        _require_buyer(info.context.principal)
+        once = _admitted(info, input)
         placed: dict[str, Order] = {}
         order_id = await execute_prepared(
             info.context.service.db,
             "orders",
             lambda: _placing(info, input, placed),
             correlation_id=info.context.correlation_id,
-            once=info.context.once("createOrder", input),
+            once=once,
         )
-        return await settled(
+        as_guest = info.context.principal.role is Role.ANONYMOUS
+        answer = await settled(
             info,
             order_id,
-            lambda order: order.payment_intent_id is not None or order.payment_status is PaymentStatus.FAILED,
+            lambda order: (
+                order.payment_intent_id is not None or order.payment_status is not PaymentStatus.PENDING
+            ),
             known=placed.get(order_id),
+            caller=guest_of(order_id) if as_guest else None,
         )
+        if as_guest:
+            answer.guest_token = info.context.service.checkout.guests.token(order_id)
+        return answer
 
 
-async def _placing(info: Info, wanted: CreateOrderInput, placed: dict[str, Order]) -> Command:
+def _admitted(info: Info, wanted: CreateOrderInput) -> Once | None:
+    """How the order is repeatable, for who may order. Raises Refusal: none of this is remembered under the key."""
+    principal: Principal = info.context.principal
+    if principal.role not in _CHANNELS:
+        raise Refusal(Code.FORBIDDEN, "This caller does not order through the storefront")
+    once = info.context.once("createOrder", wanted.arguments())
+    if principal.role is not Role.ANONYMOUS:
+        return once
+    email = wanted.contact.email if wanted.contact is not None else None
+    if not email:
+        raise Refusal(Code.UNAUTHENTICATED, "Sign in, or order as a guest: with contact.email")
+    if once is not None:
+        once = once_of(once, email)
+    info.context.service.checkout.guests.admit(time.monotonic())
+    return once
+
+
+async def _placing(info: Info, wanted: CreateOrderInput, placed: dict[str, Order]) -> Command | Locking:
     """The order to be, priced from the catalogue, ready to be placed: it is then noted in `placed`. Raises Refusal."""
-    service, settings = info.context.service, info.context.service.settings
-    if wanted.delivery_speed not in settings.shipping_rates:
-        offered = ", ".join(settings.shipping_rates)
-        raise Refusal(Code.BAD_INPUT, f"deliverySpeed is one of: {offered}")
-    customer = _customer(info.context.principal, wanted.contact or ContactInput(), wanted.shipping_address)
-    asked = [text("sku", item.sku) for item in wanted.items[: place.MAX_LINES]]
-    skus = await store.skus_for(service.db, asked, customer.id)
-    lines = place.priced([(item.sku, item.quantity) for item in wanted.items], skus, settings.currency)
+    service, principal, now = info.context.service, info.context.principal, datetime.now(UTC)
+    address = address_of(wanted.shipping_address)
+    who = buyer(principal, wanted)
+    found, sku = await _basket(info, wanted, address, now, who if isinstance(who, UUID) else who.id)
+    customer = known_customer(who, sku) if isinstance(who, UUID) else who
+    code = await _code(info, wanted)
+    billing = address_of(wanted.billing_address) if wanted.billing_address is not None else address
     placing = Placing(
-        number=await service.order_numbers.next(datetime.now(UTC)),
+        number=await service.order_numbers.next(now),
+        channel=_CHANNELS[principal.role],
         customer=customer,
-        lines=lines,
-        currency=settings.currency,
-        shipping=settings.shipping_rates[wanted.delivery_speed],
-        delivery_speed=wanted.delivery_speed,
-        shipping_address=address_of(wanted.shipping_address, customer.name),
-        billing_address=address_of(wanted.billing_address or wanted.shipping_address, customer.name),
-        unpaid_expiry=timedelta(seconds=settings.unpaid_expiry),
-        customer_is_known=customer.is_known(skus[asked[0]]),
+        basket=found,
+        terms=service.checkout.terms,
+        shipping_address=named(address, customer.name),
+        billing_address=named(billing, customer.name),
+        unpaid_expiry=timedelta(seconds=service.settings.unpaid_expiry),
+        code=code,
+        customer_is_known=customer.is_known(sku),
     )
-    actor = actor_of(info.context.principal)
+    actor = "guest" if principal.role is Role.ANONYMOUS else actor_of(principal)
 
     async def placing_it(tx: Tx) -> str:
         order_id = await place.place(placing, actor, tx)
         placed[order_id] = tx.get(ORDERS, order_id)
         return order_id
 
+    if code is not None and code.is_limited:
+        return Locking(placing_it, ((DISCOUNTS, [code.code]),))
     return placing_it
 
 
-def _require_buyer(principal: Principal) -> None:
-    """Shoppers order for themselves, staff for customers without an account; partners have a graph of their own."""
-    principal.require_signed_in()
-    if principal.role is Role.PARTNER:
-        raise Refusal(Code.FORBIDDEN, "Partners do not order through the storefront")
-
-
-def _customer(principal: Principal, contact: ContactInput, address: AddressInput) -> Customer:
-    """A shopper orders as itself; staff order for somebody who has no account. Labels need a name: without one, BAD_INPUT."""
-    own = principal.customer_id is not None
-    name = contact.name or (principal.name if own else None) or address.name
-    if not name or not name.strip():
-        places = (
-            "in contact, in shippingAddress or in the token" if own else "in contact or in shippingAddress"
-        )
-        raise Refusal(Code.BAD_INPUT, f"A name is needed for the parcel: {places}")
-    email = contact.email or (principal.email if own else None)
-    if contact.email and not _EMAIL.fullmatch(text("contact.email", contact.email)):
-        raise Refusal(Code.BAD_INPUT, "contact.email is no email address")
-    if contact.phone and not _PHONE.fullmatch(contact.phone):
-        raise Refusal(Code.BAD_INPUT, "contact.phone is a number such as +14155550123")
-    return Customer(
-        id=principal.customer_id or uuid7(),
-        issuer=principal.issuer if own else None,
-        subject=principal.subject if own else None,
-        name=text("name", name),
-        email=email,
-        phone=contact.phone,
+async def _basket(
+    info: Info, wanted: CreateOrderInput, address: dict[str, Any], now: datetime, customer_id: UUID
+) -> tuple[Basket, Any]:
+    """The lines at the catalogue's prices, and one of their SKUs, which has what is known of the customer too. Raises Refusal."""
+    service = info.context.service
+    settings, checkout = service.settings, service.checkout
+    delivery = checkout.at_flat_rate(wanted.delivery_speed)
+    asked = [text("sku", item.sku) for item in wanted.items[: basket.MAX_LINES]]
+    items = [(item.sku, item.quantity) for item in wanted.items]
+    skus = await store.skus_for(service.db, asked, customer_id)
+    lines = basket.lines_of(items, skus, settings.currency, now)
+    if wanted.shipping_quote:
+        delivery = await _quoted(checkout, wanted.shipping_quote, delivery, address, items, settings.currency)
+    found = Basket(
+        lines=lines,
+        currency=settings.currency,
+        delivery=delivery,
+        destination=Destination.of(address),
+        complete_from=basket.complete_from(lines, skus),
     )
+    return found, skus[asked[0]]
 
 
-def address_of(given: AddressInput, name: str) -> dict[str, Any]:
-    for field in ("street", "city", "state", "zip_code", "country"):
-        if not getattr(given, field).strip():
-            raise Refusal(Code.BAD_INPUT, f"The address needs its {field}")
-    if not _COUNTRY.fullmatch(given.country):
-        raise Refusal(Code.BAD_INPUT, "country is an ISO 3166-1 alpha-2 code, such as US")
-    fields = ((field.name, getattr(given, field.name)) for field in dataclasses.fields(given))
-    checked = {field: text(field, value) if value else None for field, value in fields}
-    return {**checked, "name": checked["name"] or name}
+async def _quoted(
+    checkout: Checkout,
+    token: str,
+    flat: Delivery,
+    address: dict[str, Any],
+    items: list[tuple[str, int]],
+    currency: str,
+) -> Delivery:
+    """What the quote charges, instead of the speed's flat rate. Raises Refusal INVALID_QUOTE."""
+    quote = await checkout.quotes.read(checked("shippingQuote", token, MAX_TOKEN))
+    require_fit(quote, address, items, currency)
+    return flat.at(quote.amount, quote.rate)
+
+
+async def _code(info: Info, wanted: CreateOrderInput) -> DiscountCode | None:
+    """As it stands; whether it is good for this order is the offer's to say. Raises Refusal INVALID_DISCOUNT."""
+    if not wanted.discount_code:
+        return None
+    written = code_of(text("discountCode", wanted.discount_code))
+    found = await discount_code(info.context.service.db, written)
+    if found is None:
+        raise invalid("unknown", "There is no such discount code")
+    return found

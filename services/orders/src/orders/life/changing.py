@@ -8,7 +8,7 @@ import strawberry
 
 from orders import store
 from orders.access import actor_of, not_found
-from orders.checkout.schema import AddressInput, address_of
+from orders.checkout.inputs import AddressInput, address_of
 from orders.domain import Act, Order, WayOut
 from orders.graph import OrderNode, TimelineEntry, load_order
 from orders.life import changes, items
@@ -33,7 +33,7 @@ class OrderEditInput:
     items: list[ItemQuantityInput] | None = strawberry.UNSET
 
     def address(self) -> dict[str, Any] | None:
-        return address_of(self.shipping_address, "") if self.shipping_address else None
+        return address_of(self.shipping_address) if self.shipping_address else None
 
     def kept(self) -> list[tuple[str, int]]:
         return kept(self.items or [])

@@ -1,0 +1,141 @@
+"""What a client says about an order to be, and how it is checked. What may be left out and is new has no default in the SDL."""
+
+import dataclasses
+import re
+from typing import Any
+from uuid import UUID
+
+import strawberry
+from strawberry import UNSET
+
+from orders.answering import text
+from orders.checkout.place import Customer
+from shared.auth import Principal
+from shared.commands import uuid_or
+from shared.errors import Code, Refusal
+from shared.ids import uuid7
+
+_COUNTRY = re.compile(r"[A-Za-z]{2}")
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{2,63}")
+_PHONE = re.compile(r"\+[1-9]\d{6,14}")
+
+
+@strawberry.input
+class AddressInput:
+    street: str
+    city: str
+    state: str
+    zip_code: str
+    country: str
+    street2: str | None = None
+    name: str | None = None
+    phone: str | None = None
+
+
+@strawberry.input
+class OrderItemInput:
+    sku: str
+    quantity: int
+
+
+@strawberry.input(description="Who is told about the order; what is missing is taken from the token.")
+class ContactInput:
+    name: str | None = None
+    email: str | None = None
+    phone: str | None = None
+
+
+@strawberry.input
+class CreateOrderInput:
+    items: list[OrderItemInput]
+    shipping_address: AddressInput
+    billing_address: AddressInput | None = None
+    contact: ContactInput | None = None
+    delivery_speed: str = "standard"
+    discount_code: str | None = UNSET
+    shipping_quote: str | None = strawberry.field(
+        default=UNSET,
+        description="A token of shippingQuotes: its amount is charged instead of the delivery speed's.",
+    )
+    customer_id: strawberry.ID | None = strawberry.field(
+        default=UNSET, description="Staff alone: for whom. That customer's own contact data is used."
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """For the Idempotency-Key: what is left out is not there, as it was before there was such a field."""
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in given.items() if name not in _NEWER or value}
+
+
+_NEWER = {"discount_code", "shipping_quote", "customer_id"}
+
+
+def buyer(principal: Principal, given: CreateOrderInput) -> Customer | UUID:
+    """A shopper orders as itself, guests and staff for somebody new, staff also for a customer that there is: then its id.
+
+    Raises Refusal BAD_INPUT; UNAUTHENTICATED or FORBIDDEN for who is not staff and names a customer.
+    """
+    if not given.customer_id:
+        return _new_customer(principal, given.contact or ContactInput(), given.shipping_address)
+    principal.require_staff()
+    if given.contact is not None:
+        raise Refusal(Code.BAD_INPUT, "With customerId the customer's own contact data is used: no contact")
+    return uuid_or(str(given.customer_id), _unknown_customer())
+
+
+def _new_customer(principal: Principal, contact: ContactInput, address: AddressInput) -> Customer:
+    """Labels need a name: without one, BAD_INPUT."""
+    own = principal.customer_id is not None
+    name = contact.name or (principal.name if own else None) or address.name
+    if not name or not name.strip():
+        places = (
+            "in contact, in shippingAddress or in the token" if own else "in contact or in shippingAddress"
+        )
+        raise Refusal(Code.BAD_INPUT, f"A name is needed for the parcel: {places}")
+    email = contact.email or (principal.email if own else None)
+    if contact.email and not _EMAIL.fullmatch(text("contact.email", contact.email)):
+        raise Refusal(Code.BAD_INPUT, "contact.email is no email address")
+    if contact.phone and not _PHONE.fullmatch(contact.phone):
+        raise Refusal(Code.BAD_INPUT, "contact.phone is a number such as +14155550123")
+    return Customer(
+        id=principal.customer_id or uuid7(),
+        issuer=principal.issuer if own else None,
+        subject=principal.subject if own else None,
+        name=text("name", name),
+        email=email,
+        phone=contact.phone,
+    )
+
+
+def known_customer(customer_id: UUID, sku: Any) -> Customer:
+    """As it is stored (`store.skus_for`). Raises Refusal BAD_INPUT."""
+    if sku.customer_id is None:
+        raise _unknown_customer()
+    return Customer(
+        id=customer_id,
+        issuer=sku.customer_issuer,
+        subject=sku.customer_subject,
+        name=sku.customer_name,
+        email=sku.customer_email,
+        phone=sku.customer_phone,
+    )
+
+
+def _unknown_customer() -> Refusal:
+    return Refusal(Code.BAD_INPUT, "There is no such customer", argument="customerId")
+
+
+def address_of(given: AddressInput) -> dict[str, Any]:
+    """Raises Refusal BAD_INPUT."""
+    for field in ("street", "city", "state", "zip_code", "country"):
+        if not getattr(given, field).strip():
+            raise Refusal(Code.BAD_INPUT, f"The address needs its {field}")
+    if not _COUNTRY.fullmatch(given.country):
+        raise Refusal(Code.BAD_INPUT, "country is an ISO 3166-1 alpha-2 code, such as US")
+    fields = ((field.name, getattr(given, field.name)) for field in dataclasses.fields(given))
+    return {field: text(field, value) if value else None for field, value in fields}
+
+
+def named(address: dict[str, Any], name: str) -> dict[str, Any]:
+    """With the customer's name where it has none of its own."""
+    return address if address["name"] else {**address, "name": name}
