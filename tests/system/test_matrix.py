@@ -1,4 +1,7 @@
-"""Who may do what: every operation of the graph, and every field of an order, for everybody there is. Taken from the schema."""
+"""Who may do what: every operation of the graph, and every field of an order, for everybody there is. Taken from the schema.
+
+What is read comes first: the operations change the orders that all of it is about.
+"""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -90,17 +93,6 @@ def test_every_operation_says_who_may_use_it(world: World) -> None:
     assert set(MAY) == set(OPERATIONS)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-async def test_an_operation_lets_in_whom_it_is_for(world: World, cast: Cast, operation: str) -> None:
-    """Those who are turned away come first: whoever is let in may change the order."""
-    may = MAY[operation]
-    let_in = set()
-    for who in sorted(PEOPLE, key=lambda who: who in may):
-        if await lets_in(world, cast, operation, who):
-            let_in.add(who)
-    assert let_in == may
-
-
 async def test_an_order_shows_all_of_it_to_staff_and_to_its_owner_all_but_what_is_theirs(
     world: World, cast: Cast
 ) -> None:
@@ -135,6 +127,17 @@ def values(answer: Any) -> dict[str, set[Any]]:
 async def test_for_whom_it_does_not_concern_an_order_has_no_field(world: World, cast: Cast, who: str) -> None:
     assert await page(world, cast, who, cast.order) is None
     assert await page(world, cast, who, cast.own["guest"]) is None
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_an_operation_lets_in_whom_it_is_for(world: World, cast: Cast, operation: str) -> None:
+    """Those who are turned away come first: whoever is let in may change the order."""
+    may = MAY[operation]
+    let_in = set()
+    for who in sorted(PEOPLE, key=lambda who: who in may):
+        if await lets_in(world, cast, operation, who):
+            let_in.add(who)
+    assert let_in == may
 
 
 @pytest.fixture(scope="module")
