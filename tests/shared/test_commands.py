@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.commands import Command, Once, execute, execute_prepared
+from shared.commands import Command, Locking, Once, execute, execute_prepared
 from shared.db import Database
 from shared.errors import Code, Refusal
 from shared.tx import NotLocked, Tx
@@ -51,6 +51,17 @@ async def test_other_arguments_under_the_same_key_are_a_conflict(db: Database) -
         await pay_in(db, account, 8, "k1")
     assert refused.value.code is Code.IDEMPOTENCY_CONFLICT
     assert await balances(db, [account]) == {account: 7}
+
+
+async def test_what_a_preparation_names_is_locked_before_its_command_runs(db: Database) -> None:
+    [account] = await open_accounts(db, 1)
+
+    async def prepare() -> Locking:
+        return Locking(deposit(account, 2), ((ACCOUNTS, [str(account)]),))
+
+    prepared = (execute_prepared(db, "test", prepare, correlation_id="t") for _ in range(20))
+    assert set(await asyncio.gather(*prepared)) == {str(account)}
+    assert await balances(db, [account]) == {account: 40}
 
 
 async def test_a_repeat_is_answered_as_before_whatever_its_preparation_finds_now(db: Database) -> None:

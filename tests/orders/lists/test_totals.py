@@ -202,7 +202,10 @@ async def test_the_migration_counts_what_was_there_before(infrastructure: Infras
     await db.open()
     async with db.transaction() as conn:
         there = [random_order(chance, n) for n in range(50)]
-        await conn.execute(insert_sql(orders, ORDERS.columns), recordset(there))
+        named = "SELECT column_name FROM information_schema.columns WHERE table_name = 'orders'"
+        had = {row["column_name"] for row in await conn.fetch(named)}
+        columns = tuple(name for name in ORDERS.columns if name in had)
+        await conn.execute(insert_sql(orders, columns), recordset(there))
     await db.close()
     await asyncio.to_thread(migrate, "orders", url)
     await db.open()
