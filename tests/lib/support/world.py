@@ -21,6 +21,7 @@ from payments.settings import Settings as PaymentsSettings
 from sandbox.settings import Settings as SandboxSettings
 from shared.delivery import Happened, crashing, delivered_twice, shuffled
 from shared.service import Service
+from shared.signing import JWKS_PATH
 from shared.testing import Network, free_socket, serving, url_of
 from shipping.app import build as build_shipping
 from shipping.settings import Settings as ShippingSettings
@@ -89,7 +90,7 @@ async def a_world(infrastructure: Infrastructure, databases: dict[str, str]) -> 
                 )
             )
         )
-        services = _services(infrastructure, databases, box)
+        services = _services(infrastructure, databases, box, urls)
         starting = (
             stack.enter_async_context(serving(service, sockets[service.name])) for service in services
         )
@@ -106,18 +107,21 @@ async def a_world(infrastructure: Infrastructure, databases: dict[str, str]) -> 
         yield World(shop, network, places, urls, infrastructure.kafka_url, databases)
 
 
-def _services(infrastructure: Infrastructure, databases: dict[str, str], box: Any) -> list[Service]:
+def _services(
+    infrastructure: Infrastructure, databases: dict[str, str], box: Any, urls: dict[str, str]
+) -> list[Service]:
     def common(name: str) -> dict[str, Any]:
         return {
             "database_url": databases[name],
             "kafka_url": infrastructure.kafka_url,
             "kafka_idempotence": infrastructure.kafka_idempotence,
             "kafka_fetch_max_wait_ms": infrastructure.kafka_fetch_max_wait_ms,
-            "auth_issuers": [issuer(box)],
+            "auth_issuers": issuers(box, urls),
         }
 
+    quotes: dict[str, Any] = {"quote_issuer": signed_by("shipping", urls["shipping"])}
     return [
-        build_orders(OrdersSettings(**common("orders"))),
+        build_orders(OrdersSettings(**common("orders"), **quotes)),
         build_payments(
             PaymentsSettings(
                 **common("payments"),
@@ -153,11 +157,17 @@ def _services(infrastructure: Infrastructure, databases: dict[str, str], box: An
 def _gateway(urls: dict[str, str], box: Any) -> Any:
     settings = GatewaySettings(
         subgraphs={name: f"{urls[name]}/graphql" for name in SERVICES},
-        auth_issuers=[issuer(box)],
+        auth_issuers=issuers(box, urls),
         poll_interval=0.2,
     )
     return build_gateway(settings)
 
 
-def issuer(box: Any) -> dict[str, str]:
-    return {"issuer": box.issuer.url, "jwks_url": f"{box.issuer.url}/jwks.json", "audience": "ordermesh"}
+def issuers(box: Any, urls: dict[str, str]) -> list[dict[str, Any]]:
+    """Whose tokens count: the sandbox's, and orders' own for guests."""
+    people = {"issuer": box.issuer.url, "jwks_url": f"{box.issuer.url}/jwks.json", "audience": "ordermesh"}
+    return [people, {**signed_by("ordermesh-orders", urls["orders"]), "roles": ["guest"]}]
+
+
+def signed_by(name: str, url: str) -> dict[str, Any]:
+    return {"issuer": name, "jwks_url": f"{url}{JWKS_PATH}", "audience": "ordermesh"}

@@ -13,6 +13,7 @@ from ordermesh.infrastructure import Infrastructure
 from ordermesh.postgres import SERVICES
 from ordermesh.settings import Settings
 from ordermesh.state import RunDirectory
+from shared.signing import JWKS_PATH
 
 LOOPBACK = "127.0.0.1"
 AUDIENCE = "ordermesh"
@@ -52,7 +53,7 @@ PROVIDERS = {
     "Slack": Provider("notifications", "SLACK_WEBHOOK_URL", ("SLACK_WEBHOOK_URL",)),
     "SMTP": Provider("notifications", "SMTP_URL", ("SMTP_URL", "EMAIL_FROM")),
 }
-_KEYS = {"shipping": "QUOTE_KEY"}
+_KEYS = {"orders": "GUEST_KEY", "shipping": "QUOTE_KEY"}
 """The variable of the key that a service signs with: the user's, or one that outlives the stack."""
 # What we decide for each process: the user's value would reach processes that it is not meant for.
 _OURS = {
@@ -61,7 +62,7 @@ _OURS = {
     *("DATABASE_URL", "HOST", "PORT", "SMTP_PORT", "STATE", "STATE_DIR", "SUBGRAPHS", "AUTH_ISSUERS"),
     *("KAFKA_URL", "KAFKA_IDEMPOTENCE", "KAFKA_FETCH_MAX_WAIT_MS", "ISSUER_URL"),
     *("STRIPE_WEBHOOK_URL", "STRIPE_WEBHOOK_EVENTS", "SHIPPO_WEBHOOK_URL"),
-    *_KEYS.values(),
+    *("QUOTE_ISSUER", "PASSTHROUGH", *_KEYS.values()),
 }
 STRIPE_EVENTS = (
     *(f"payment_intent.{what}" for what in ("succeeded", "payment_failed", "canceled", "processing")),
@@ -159,6 +160,7 @@ def _service(name: str, around: Surroundings, ports: Mapping[str, int]) -> dict[
         **_shared(around, ports),
         **_providers(name, around, ports),
         **_signing_key(name, around),
+        **_quotes(name, ports),
         "DATABASE_URL": around.infrastructure.databases[name],
     }
 
@@ -169,6 +171,12 @@ def _signing_key(service: str, around: Surroundings) -> dict[str, str]:
         return {}
     users = around.settings.environment.get(variable)
     return {variable: users or around.directory.signing_key(f"{service}-key")}
+
+
+def _quotes(service: str, ports: Mapping[str, int]) -> dict[str, str]:
+    """Orders alone believes the shipping quotes that shipping signs."""
+    issuer = {"issuer": "shipping", "jwks_url": f"{url(ports['shipping'])}{JWKS_PATH}", "audience": AUDIENCE}
+    return {"QUOTE_ISSUER": json.dumps(issuer)} if service == "orders" else {}
 
 
 def _gateway(around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:
@@ -199,7 +207,13 @@ def _shared(around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:
     """What services and gateway have in common: the broker, and whose tokens count."""
     issuer = f"{url(ports[SANDBOX])}/issuer"
     own = {"issuer": issuer, "jwks_url": f"{issuer}/jwks.json", "audience": AUDIENCE}
-    issuers = [*around.settings.auth_issuers, own]
+    guests = {
+        "issuer": "ordermesh-orders",
+        "jwks_url": f"{url(ports['orders'])}{JWKS_PATH}",
+        "audience": AUDIENCE,
+        "roles": ["guest"],
+    }
+    issuers = [*around.settings.auth_issuers, own, guests]
     return {**around.infrastructure.kafka_environment(), "AUTH_ISSUERS": json.dumps(issuers)}
 
 
