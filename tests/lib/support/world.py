@@ -159,6 +159,7 @@ def _gateway(urls: dict[str, str], box: Any) -> Any:
         subgraphs={name: f"{urls[name]}/graphql" for name in SERVICES},
         auth_issuers=issuers(box, urls),
         poll_interval=0.2,
+        anonymous_mutations_per_minute=0,  # all who are anonymous here share one address
     )
     return build_gateway(settings)
 
