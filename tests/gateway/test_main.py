@@ -28,6 +28,13 @@ class Query:
         return Order(id=number, status="open")
 
 
+@strawberry.type
+class Mutation:
+    @strawberry.mutation
+    def change(self) -> bool:
+        return True
+
+
 @strawberry.federation.type(keys=["id"], name="Order")
 class Paid:
     id: strawberry.ID
@@ -73,18 +80,19 @@ class Subgraph:
 
 @asynccontextmanager
 async def gateway(
-    state: Path, **urls: str
+    state: Path, settings: dict[str, str] | None = None, /, **urls: str
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, HttpTransport]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {
+    environment = {
+        **(settings or {}),
         "PORT": str(port),
         "SUBGRAPHS": json.dumps(urls),
         "STATE_DIR": str(state),
         "POLL_INTERVAL": "0.2",
     }
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "gateway", env=settings)
+    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "gateway", env=environment)
     client = HttpTransport({"gateway": f"http://127.0.0.1:{port}/graphql"}, 20, {})
     try:
         async with asyncio.timeout(60):
@@ -135,3 +143,17 @@ async def test_a_subgraph_that_is_down_at_start_costs_only_its_fields(tmp_path: 
             answer = orjson.loads((await client.post("gateway", QUERY, [])).body)
     assert answer["data"] == {"order": {"status": "open", "paid": None}}
     assert answer["errors"][0]["extensions"] == {"code": "SERVICE_UNAVAILABLE", "serviceName": "payments"}
+
+
+async def test_nobody_on_this_machine_passes_for_another_by_a_header(tmp_path: Path) -> None:
+    """As uvicorn would let them: it believes X-Forwarded-For of a peer on the loopback interface."""
+    orders = Subgraph(Schema(query=Query, mutation=Mutation))
+    async with (
+        orders.serving() as one,
+        gateway(tmp_path, {"ANONYMOUS_MUTATIONS_PER_MINUTE": "1"}, orders=one) as (_, client),
+    ):
+        change = b'{"query":"mutation { change }"}'
+        answers = [
+            await client.post("gateway", change, [("x-forwarded-for", f"1.1.1.{n}")]) for n in range(2)
+        ]
+    assert [answer.status for answer in answers] == [200, 429]

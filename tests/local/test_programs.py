@@ -69,7 +69,7 @@ def test_services_migrate_and_refill_a_broker_that_may_be_empty(directory: RunDi
     assert {name for name, program in again.items() if program.before == ("migrate",)} == set(SERVICES)
 
 
-def test_services_and_gateway_find_the_broker_and_believe_the_sandboxs_issuer(
+def test_services_and_gateway_find_the_broker_and_believe_the_sandboxs_issuer_and_orders_about_guests(
     directory: RunDirectory,
 ) -> None:
     programs = table(directory)
@@ -80,27 +80,24 @@ def test_services_and_gateway_find_the_broker_and_believe_the_sandboxs_issuer(
         assert environment["KAFKA_URL"] == "127.0.0.1:9092"
         assert environment["KAFKA_IDEMPOTENCE"] == "false"
         assert environment["KAFKA_FETCH_MAX_WAIT_MS"] == "20"
-        believed, guests = json.loads(environment["AUTH_ISSUERS"])
-        assert believed == {"issuer": issuer, "jwks_url": f"{issuer}/jwks.json", "audience": "ordermesh"}
-        assert guests["jwks_url"] == f"{programs['orders'].url}/.well-known/jwks.json"
-        assert guests["roles"] == ["guest"]
-
-
-def test_orders_believes_the_quotes_that_shipping_signs_with_a_key_that_stays(
-    directory: RunDirectory,
-) -> None:
-    programs = table(directory)
-    believed = json.loads(programs["orders"].environment["QUOTE_ISSUER"])
-    assert believed["jwks_url"] == f"{programs['shipping'].url}/.well-known/jwks.json"
-    again = table(directory)
-    for name, variable in (("orders", "GUEST_KEY"), ("shipping", "QUOTE_KEY")):
-        assert programs[name].environment[variable] == again[name].environment[variable]
-        holders = [other for other in programs if variable in programs[other].environment]
-        assert holders == [name]
+        believed = {"issuer": issuer, "jwks_url": f"{issuer}/jwks.json", "audience": "ordermesh"}
+        guests = {
+            "issuer": "ordermesh-orders",
+            "jwks_url": f"{programs['orders'].url}/.well-known/jwks.json",
+            "audience": "ordermesh",
+            "roles": ["guest"],
+        }
+        assert json.loads(environment["AUTH_ISSUERS"]) == [believed, guests]
 
 
 def test_the_users_own_issuer_is_believed_too(directory: RunDirectory) -> None:
-    own = {"issuer": "https://clerk.example", "jwks_url": "https://clerk.example/jwks", "audience": "shop"}
+    own = {
+        "issuer": "https://clerk.example",
+        "jwks_url": "https://clerk.example/jwks",
+        "audience": "shop",
+        "scopes_required": True,
+        "roles": ["shopper", "staff"],
+    }
     environment = table(directory, {"AUTH_ISSUERS": json.dumps([own])})["orders"].environment
     assert json.loads(environment["AUTH_ISSUERS"])[0] == own
     assert len(json.loads(environment["AUTH_ISSUERS"])) == 3
@@ -124,20 +121,31 @@ def test_sandbox_and_services_share_addresses_and_secrets(directory: RunDirector
     assert programs["notifications"].environment["SMTP_URL"] == f"smtp://127.0.0.1:{sandbox['SMTP_PORT']}"
 
 
-def test_shipping_alone_has_the_key_that_signs_quotes_and_it_survives_a_restart(
-    directory: RunDirectory,
+@pytest.mark.parametrize(("service", "variable"), [("shipping", "QUOTE_KEY"), ("orders", "GUEST_KEY")])
+def test_the_key_that_a_service_signs_with_is_its_alone_and_survives_a_restart(
+    directory: RunDirectory, service: str, variable: str
 ) -> None:
     programs = table(directory)
     having = {
-        name: part.environment["QUOTE_KEY"]
-        for name, part in programs.items()
-        if "QUOTE_KEY" in part.environment
+        name: part.environment[variable] for name, part in programs.items() if variable in part.environment
     }
-    assert set(having) == {"shipping"}
-    assert table(directory)["shipping"].environment["QUOTE_KEY"] == having["shipping"]
-    users = table(directory, {"QUOTE_KEY": "users own"})
-    assert users["shipping"].environment["QUOTE_KEY"] == "users own"
-    assert "QUOTE_KEY" not in users["orders"].environment
+    assert set(having) == {service}
+    assert table(directory)[service].environment[variable] == having[service]
+    users = table(directory, {variable: "users own"})
+    assert {name for name, part in users.items() if variable in part.environment} == {service}
+    assert users[service].environment[variable] == "users own"
+
+
+def test_orders_alone_believes_the_quotes_that_shipping_signs(directory: RunDirectory) -> None:
+    programs = table(directory, {"QUOTE_ISSUER": "users own"})
+    believed = {
+        "issuer": "shipping",
+        "jwks_url": f"{programs['shipping'].url}/.well-known/jwks.json",
+        "audience": "ordermesh",
+    }
+    shown = {name: part.environment.get("QUOTE_ISSUER") for name, part in programs.items()}
+    assert json.loads(shown.pop("orders") or "") == believed
+    assert set(shown.values()) == {None}
 
 
 @pytest.mark.parametrize("chosen", sorted(PROVIDERS))

@@ -45,6 +45,7 @@ def serve(
         ws="none",
         lifespan="on",
         access_log=False,
+        proxy_headers=False,  # or whoever calls from this machine could say that he is somebody else
         log_config=None,
         server_header=False,
         date_header=False,

@@ -31,8 +31,9 @@ PATIENCE: Mapping[str, str] = {
     "SLACK_EVERY": "0.2",
     "JOB_LEASE": "20",
     "FEE_DELAY_SECONDS": "0.3",
+    "ANONYMOUS_MUTATIONS_PER_MINUTE": "0",
 }
-"""Waits that are long in a shop and would only make the run longer."""
+"""Waits that are long in a shop and would only make the run longer; and all shoppers without a token share an address here."""
 
 
 @dataclass(frozen=True)

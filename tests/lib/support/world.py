@@ -90,7 +90,7 @@ async def a_world(infrastructure: Infrastructure, databases: dict[str, str]) -> 
                 )
             )
         )
-        services = _services(infrastructure, databases, urls, box)
+        services = _services(infrastructure, databases, box, urls)
         starting = (
             stack.enter_async_context(serving(service, sockets[service.name])) for service in services
         )
@@ -108,7 +108,7 @@ async def a_world(infrastructure: Infrastructure, databases: dict[str, str]) -> 
 
 
 def _services(
-    infrastructure: Infrastructure, databases: dict[str, str], urls: dict[str, str], box: Any
+    infrastructure: Infrastructure, databases: dict[str, str], box: Any, urls: dict[str, str]
 ) -> list[Service]:
     def common(name: str) -> dict[str, Any]:
         return {
@@ -116,11 +116,12 @@ def _services(
             "kafka_url": infrastructure.kafka_url,
             "kafka_idempotence": infrastructure.kafka_idempotence,
             "kafka_fetch_max_wait_ms": infrastructure.kafka_fetch_max_wait_ms,
-            "auth_issuers": [issuer(box), guests(urls)],
+            "auth_issuers": issuers(box, urls),
         }
 
+    quotes: dict[str, Any] = {"quote_issuer": signed_by("shipping", urls["shipping"])}
     return [
-        build_orders(OrdersSettings(**common("orders"), quote_issuer=signed_by("shipping", urls))),
+        build_orders(OrdersSettings(**common("orders"), **quotes)),
         build_payments(
             PaymentsSettings(
                 **common("payments"),
@@ -156,20 +157,18 @@ def _services(
 def _gateway(urls: dict[str, str], box: Any) -> Any:
     settings = GatewaySettings(
         subgraphs={name: f"{urls[name]}/graphql" for name in SERVICES},
-        auth_issuers=[issuer(box), guests(urls)],
+        auth_issuers=issuers(box, urls),
         poll_interval=0.2,
+        anonymous_mutations_per_minute=0,  # all who are anonymous here share one address
     )
     return build_gateway(settings)
 
 
-def issuer(box: Any) -> dict[str, str]:
-    return {"issuer": box.issuer.url, "jwks_url": f"{box.issuer.url}/jwks.json", "audience": "ordermesh"}
+def issuers(box: Any, urls: dict[str, str]) -> list[dict[str, Any]]:
+    """Whose tokens count: the sandbox's, and orders' own for guests."""
+    people = {"issuer": box.issuer.url, "jwks_url": f"{box.issuer.url}/jwks.json", "audience": "ordermesh"}
+    return [people, {**signed_by("ordermesh-orders", urls["orders"]), "roles": ["guest"]}]
 
 
-def guests(urls: dict[str, str]) -> dict[str, Any]:
-    return {**signed_by("orders", urls), "issuer": "ordermesh-orders", "roles": ["guest"]}
-
-
-def signed_by(service: str, urls: dict[str, str]) -> dict[str, Any]:
-    """Whose keys a service publishes, as an issuer."""
-    return {"issuer": service, "jwks_url": f"{urls[service]}{JWKS_PATH}", "audience": "ordermesh"}
+def signed_by(name: str, url: str) -> dict[str, Any]:
+    return {"issuer": name, "jwks_url": f"{url}{JWKS_PATH}", "audience": "ordermesh"}

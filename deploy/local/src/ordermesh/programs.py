@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ordermesh.infrastructure import Infrastructure
 from ordermesh.postgres import SERVICES
@@ -63,8 +62,7 @@ _OURS = {
     *("DATABASE_URL", "HOST", "PORT", "SMTP_PORT", "STATE", "STATE_DIR", "SUBGRAPHS", "AUTH_ISSUERS"),
     *("KAFKA_URL", "KAFKA_IDEMPOTENCE", "KAFKA_FETCH_MAX_WAIT_MS", "ISSUER_URL"),
     *("STRIPE_WEBHOOK_URL", "STRIPE_WEBHOOK_EVENTS", "SHIPPO_WEBHOOK_URL"),
-    *_KEYS.values(),
-    "QUOTE_ISSUER",
+    *("QUOTE_ISSUER", "PASSTHROUGH", *_KEYS.values()),
 }
 STRIPE_EVENTS = (
     *(f"payment_intent.{what}" for what in ("succeeded", "payment_failed", "canceled", "processing")),
@@ -162,7 +160,7 @@ def _service(name: str, around: Surroundings, ports: Mapping[str, int]) -> dict[
         **_shared(around, ports),
         **_providers(name, around, ports),
         **_signing_key(name, around),
-        **({"QUOTE_ISSUER": json.dumps(_issuer("shipping", ports))} if name == "orders" else {}),
+        **_quotes(name, ports),
         "DATABASE_URL": around.infrastructure.databases[name],
     }
 
@@ -173,6 +171,12 @@ def _signing_key(service: str, around: Surroundings) -> dict[str, str]:
         return {}
     users = around.settings.environment.get(variable)
     return {variable: users or around.directory.signing_key(f"{service}-key")}
+
+
+def _quotes(service: str, ports: Mapping[str, int]) -> dict[str, str]:
+    """Orders alone believes the shipping quotes that shipping signs."""
+    issuer = {"issuer": "shipping", "jwks_url": f"{url(ports['shipping'])}{JWKS_PATH}", "audience": AUDIENCE}
+    return {"QUOTE_ISSUER": json.dumps(issuer)} if service == "orders" else {}
 
 
 def _gateway(around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:
@@ -202,15 +206,15 @@ def _sandbox(around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:
 def _shared(around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:
     """What services and gateway have in common: the broker, and whose tokens count."""
     issuer = f"{url(ports[SANDBOX])}/issuer"
-    sandbox = {"issuer": issuer, "jwks_url": f"{issuer}/jwks.json", "audience": AUDIENCE}
-    guests = {**_issuer("orders", ports), "issuer": "ordermesh-orders", "roles": ["guest"]}
-    issuers = [*around.settings.auth_issuers, sandbox, guests]
+    own = {"issuer": issuer, "jwks_url": f"{issuer}/jwks.json", "audience": AUDIENCE}
+    guests = {
+        "issuer": "ordermesh-orders",
+        "jwks_url": f"{url(ports['orders'])}{JWKS_PATH}",
+        "audience": AUDIENCE,
+        "roles": ["guest"],
+    }
+    issuers = [*around.settings.auth_issuers, own, guests]
     return {**around.infrastructure.kafka_environment(), "AUTH_ISSUERS": json.dumps(issuers)}
-
-
-def _issuer(service: str, ports: Mapping[str, int]) -> dict[str, Any]:
-    """Where the keys are that a service signs with."""
-    return {"issuer": service, "jwks_url": f"{url(ports[service])}{JWKS_PATH}", "audience": AUDIENCE}
 
 
 def _providers(service: str, around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:

@@ -38,7 +38,7 @@ class Settings(BaseModel):
     payments_database_url: SecretStr | None = None
     shipping_database_url: SecretStr | None = None
     notifications_database_url: SecretStr | None = None
-    auth_issuers: Json[tuple[dict[str, str], ...]] = ()
+    auth_issuers: Json[tuple[dict[str, Any], ...]] = ()
     """Issuers to believe beside the sandbox's own."""
     environment: Mapping[str, str] = Field(default_factory=dict, repr=False)
     """The whole environment as it was found: the base of every child's own."""

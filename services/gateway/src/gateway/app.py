@@ -10,16 +10,29 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
 
-from gateway.asgi import REQUEST_ID, Cors, Receive, Scope, Send, forwarded, read_body, request_id, respond
+from gateway.asgi import (
+    REQUEST_ID,
+    Cors,
+    Receive,
+    Scope,
+    Send,
+    client_address,
+    forwarded,
+    read_body,
+    request_id,
+    respond,
+)
 from gateway.auth import Authenticate, anyone, by_issuers
 from gateway.client import Client
-from gateway.federation import Code, Engine, EngineOptions, Graph, RequestRefused, error
+from gateway.federation import Code, Engine, EngineOptions, Graph, Plan, RequestRefused, error
 from gateway.limits import Limits
 from gateway.metrics import Metrics
+from gateway.rate_limit import RateLimit, RateLimited
 from gateway.settings import Settings
 from gateway.supergraph import LastGood, Supergraph
 from gateway.transport import HttpTransport, Transport
@@ -51,6 +64,7 @@ class Gateway:
         connect: Callable[[], Transport] | None = None,
         on_graph: Callable[[], None] = lambda: None,
         closing: Sequence[Callable[[], Awaitable[None]]] = (),
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._closing = closing
@@ -58,6 +72,8 @@ class Gateway:
         self._connect = connect or self._http_transport
         self._on_graph = on_graph
         self._cors = Cors(settings.cors_origins)
+        per_minute = settings.anonymous_mutations_per_minute
+        self._anonymous = RateLimit(per_minute, now=now) if per_minute else None
         self.metrics = Metrics()
         self.supergraph: Supergraph | None = None
 
@@ -148,12 +164,13 @@ class Gateway:
         own = [(REQUEST_ID, request.encode()), *self._cors.headers(origin)]
         began = time.perf_counter()
         try:
-            body = await self._answer(scope["method"], headers, request, receive)
+            body = await self._answer(scope, headers, request, receive)
             status, outcome = 200, "errors" if body.startswith(b'{"errors"') else "ok"
         except RequestRefused as refused:
             status, outcome = refused.status, refused.code.value
             body = orjson.dumps({"errors": refused.errors})
             own += [(b"allow", b"POST, OPTIONS")] if status == METHOD_NOT_ALLOWED else []
+            own += refused.headers if isinstance(refused, RateLimited) else []
         except Exception:
             log.exception("request %s failed", request)
             status, outcome = 500, Code.INTERNAL.value
@@ -163,9 +180,9 @@ class Gateway:
         await respond(send, status, body, own, JSON)
 
     async def _answer(
-        self, method: str, headers: dict[bytes, bytes], request: str, receive: Receive
+        self, scope: Scope, headers: dict[bytes, bytes], request: str, receive: Receive
     ) -> bytes:
-        if method != "POST":
+        if scope["method"] != "POST":
             raise RequestRefused(
                 Code.BAD_REQUEST, "GraphQL is served by POST only", status=METHOD_NOT_ALLOWED
             )
@@ -175,11 +192,19 @@ class Gateway:
             )
         asked = _parsed(await read_body(receive, self._settings.max_body))
         passed = forwarded(headers, request)
-        await self._authenticate(dict(passed).get("authorization"))
+        authorization = dict(passed).get("authorization")
+        await self._authenticate(authorization)
         engine = self.supergraph.engine if self.supergraph else None
         if engine is None:
             raise RequestRefused(Code.SERVICE_UNAVAILABLE, "The graph is not ready yet", status=503)
-        return await engine.execute(asked.query, asked.variables, asked.operation_name, passed)
+        admit = _admit if authorization else partial(self._admit_anonymous, scope)
+        return await engine.execute(asked.query, asked.variables, asked.operation_name, passed, admit)
+
+    def _admit_anonymous(self, scope: Scope, plan: Plan) -> None:
+        """Raise ``RateLimited`` for who changes more without a token than its address may."""
+        if self._anonymous and plan.mutations:
+            address = client_address(scope, self._settings.trusted_proxies)
+            self._anonymous.take(address, plan.mutations)
 
 
 def build(settings: Settings, *, on_graph: Callable[[], None] = lambda: None) -> Gateway:
@@ -191,6 +216,10 @@ def build(settings: Settings, *, on_graph: Callable[[], None] = lambda: None) ->
         on_graph=on_graph,
         closing=[authenticator.close],
     )
+
+
+def _admit(_: Plan) -> None:
+    """Who has a token is known, and judged by the services; an empty header is none."""
 
 
 def _parsed(body: bytes) -> _Asked:

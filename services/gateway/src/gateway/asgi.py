@@ -3,6 +3,7 @@
 import re
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, TypeAlias
 
 from gateway.federation import Code, RequestRefused
@@ -60,6 +61,37 @@ def forwarded(headers: dict[bytes, bytes], request: str) -> list[tuple[str, str]
     return [*passed, (REQUEST_ID.decode(), request)]
 
 
+def client_address(scope: Scope, trusted_proxies: int) -> str:
+    """Return where a request comes from, as far as that is known for sure; of IPv6 the network of a household (/64).
+
+    It is the socket's peer, or behind ``trusted_proxies`` what the outermost of them saw: each adds its own peer to the end of
+    X-Forwarded-For, so all that the client wrote there itself is further in front and does not count.
+    """
+    peer: str = (scope.get("client") or ("",))[0]
+    given = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+    entries = given.decode("latin-1").split(",") if given else []
+    if not 0 < trusted_proxies <= len(entries):
+        return _network(_ip(peer)) or peer
+    return _network(_ip(entries[-trusted_proxies].strip())) or _network(_ip(peer)) or peer
+
+
+def _ip(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the address of ``1.2.3.4``, ``1.2.3.4:5``, ``::1`` or ``[::1]:5``."""
+    bare = text[1:].partition("]")[0] if text.startswith("[") else text
+    bare = bare.partition(":")[0] if bare.count(":") == 1 else bare
+    try:
+        return ip_address(bare)
+    except ValueError:
+        return None
+
+
+def _network(address: IPv4Address | IPv6Address | None) -> str | None:
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped) if mapped else address.packed[:8].hex(":", 2)
+    return str(address) if address else None
+
+
 class Cors:
     """Lets pages of the allowed origins read answers. Tokens travel in a header, so credentials are never allowed."""
 
@@ -76,7 +108,7 @@ class Cors:
         return [
             *vary,
             (b"access-control-allow-origin", allowed),
-            (b"access-control-expose-headers", REQUEST_ID),
+            (b"access-control-expose-headers", REQUEST_ID + b", retry-after"),
         ]
 
     def preflight(self, origin: bytes | None) -> tuple[int, RawHeaders]:

@@ -40,5 +40,10 @@ class Settings(HttpSettings):
     max_root_fields: Count = 10
     plan_cache_size: Count = 1_000
 
+    anonymous_mutations_per_minute: Annotated[int, Field(ge=0)] = 20
+    """What one client address may change without a token, and as much at once; 0: no limit. Each replica counts for itself."""
+    trusted_proxies: Annotated[int, Field(ge=0)] = 0
+    """How many proxies stand in front, all of them ours, each adding its peer to X-Forwarded-For. With 0 that header counts for nothing."""
+
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call the gateway from a browser; ``*`` allows all."""

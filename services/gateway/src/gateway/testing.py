@@ -175,9 +175,15 @@ class HttpAnswer:
 
 
 async def call(
-    app: Any, path: str = "/graphql", body: bytes | None = None, *, method: str = "POST", **headers: str
+    app: Any,
+    path: str = "/graphql",
+    body: bytes | None = None,
+    *,
+    method: str = "POST",
+    client: str = "127.0.0.1",
+    **headers: str,
 ) -> HttpAnswer:
-    """Send one request to an ASGI app; header names are given with underscores."""
+    """Send one request to an ASGI app, from an address; header names are given with underscores."""
     sent: list[Any] = []
     raw = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
 
@@ -187,7 +193,8 @@ async def call(
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await app({"type": "http", "method": method, "path": path, "headers": raw}, receive, send)
+    scope = {"type": "http", "method": method, "path": path, "headers": raw, "client": (client, 1)}
+    await app(scope, receive, send)
     start, *rest = sent
     answered = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
     return HttpAnswer(start["status"], answered, b"".join(each["body"] for each in rest))

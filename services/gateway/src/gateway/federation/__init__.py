@@ -15,6 +15,7 @@ from gateway.federation.errors import (
     error,
 )
 from gateway.federation.execute import Send
+from gateway.federation.ir import Plan
 from gateway.federation.model import Graph
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Engine",
     "EngineOptions",
     "Graph",
+    "Plan",
     "RequestRefused",
     "Send",
     "SubgraphFailed",

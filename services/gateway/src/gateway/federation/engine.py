@@ -19,7 +19,7 @@ from gateway.federation.plan import plan_operation
 from gateway.federation.selection import Selection
 
 
-def _allow(_: DocumentNode) -> None:
+def _allow(_: object) -> None:
     """Refuse nothing."""
 
 
@@ -56,15 +56,18 @@ class Engine:
         variables: dict[str, Any] | None = None,
         operation_name: str | None = None,
         context: Any = None,
+        admit: Callable[[Plan], None] = _allow,
     ) -> bytes:
         """Answer one operation as JSON bytes.
 
-        ``context`` is handed to ``send`` as it is. Raises ``RequestRefused`` for what cannot be executed at all.
+        ``context`` is handed to ``send`` as it is; ``admit`` sees the plan before anything is asked and may refuse it. Raises
+        ``RequestRefused`` for what cannot be executed at all.
         """
         given = variables or {}
         operation = self._documents.operation(query, operation_name)
         coerced = self._documents.variables(operation, given)
         plan = self._plan(operation, _conditions(operation, coerced))
+        admit(plan)
         execution = Execution(plan, given, self._send, context)
         if plan.introspection:
             execution.data |= self._introspect(operation, plan, given)

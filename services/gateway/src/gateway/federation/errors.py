@@ -23,6 +23,7 @@ class Code(StrEnum):
     )
     PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
     UNAUTHENTICATED = "UNAUTHENTICATED"
+    RATE_LIMITED = "RATE_LIMITED"  # too many requests of one client: again after `retryAfter` seconds
     SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"  # a subgraph, or the graph as a whole, cannot be asked now
     SERVICE_TIMEOUT = "SERVICE_TIMEOUT"  # a subgraph took longer than its timeout
     SERVICE_INVALID_ANSWER = "SERVICE_INVALID_ANSWER"  # a subgraph answered something that is not GraphQL

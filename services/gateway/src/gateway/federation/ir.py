@@ -134,6 +134,11 @@ class Plan:
     project: Callable[[dict[str, Any]], dict[str, Any]]
 
     @property
+    def mutations(self) -> int:
+        """How many root fields change something."""
+        return 0 if self.is_query else sum(len(stage.slots) for stage in self.stages)
+
+    @property
     def fetches(self) -> Iterator[Fetch]:
         """All fetches, in the order of their stages."""
         return (fetch for stage in self.stages for fetch in stage.fetches)
