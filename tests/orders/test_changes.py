@@ -12,6 +12,7 @@ import pytest
 
 from orders.deadlines import deadlines
 from orders.domain import ItemStatus, Order, OrderType
+from orders.life.items import edition
 from orders.status import OrderStatus
 from shared.contracts.payments import PaymentRefunded, PaymentRefundFailed
 from shared.contracts.shipping import ShipmentFailed
@@ -35,7 +36,7 @@ PREVIEW = (
     " { version totalBefore totalAfter refund currency } }"
 )
 EDIT = (
-    "mutation($id: ID!, $input: OrderEditInput!, $version: Int!) { editOrder(id: $id, input: $input, version: $version)"
+    "mutation($id: ID!, $input: OrderEditInput!, $version: String!) { editOrder(id: $id, input: $input, version: $version)"
     " { status total shippingAddress { street name } items { quantity cancelledQuantity } } }"
 )
 HOLD = (
@@ -219,7 +220,7 @@ async def test_an_edit_is_refused_when_the_order_has_moved_since(counter: Counte
 async def test_an_edit_that_cannot_be_done_whole_is_not_done_at_all(counter: Counter) -> None:
     order = await counter.place(*taxed(), come_to="placed")
     wanted = {"shippingAddress": ELSEWHERE, "items": some(order, _1=1)}
-    refusal = await counter.refusal(EDIT, SHOPPER, id=str(order.id), input=wanted, version=1)
+    refusal = await counter.refusal(EDIT, SHOPPER, id=str(order.id), input=wanted, version=edition(order))
     assert refusal.code is Code.INVALID_TRANSITION
     assert (await counter.read(order)).shipping_address == order.shipping_address
     assert await counter.said(order) == []
@@ -242,7 +243,8 @@ async def test_an_edit_under_its_key_is_done_once(counter: Counter) -> None:
     order = await counter.place(*taxed())
     wanted = {"items": some(order, _1=1)}
     answers = [
-        await counter.ask(EDIT, SHOPPER, key="k", id=str(order.id), input=wanted, version=1) for _ in range(2)
+        await counter.ask(EDIT, SHOPPER, key="k", id=str(order.id), input=wanted, version=edition(order))
+        for _ in range(2)
     ]
     assert answers[0] == answers[1]
     assert len((await counter.read(order)).refunds) == 1

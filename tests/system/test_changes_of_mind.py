@@ -32,7 +32,7 @@ PREVIEW = (
     "query($id: ID!, $input: OrderEditInput!) { it: previewOrderEdit(id: $id, input: $input) { version } }"
 )
 EDIT = (
-    "mutation($id: ID!, $input: OrderEditInput!, $version: Int!) {"
+    "mutation($id: ID!, $input: OrderEditInput!, $version: String!) {"
     " editOrder(id: $id, input: $input, version: $version) { id } }"
 )
 PARCELS = "query($id: ID!) { it: order(id: $id) { shipments { id status lines { line quantity } } } }"

@@ -43,7 +43,7 @@ CANCEL_ITEMS = """mutation CancelItems($id: ID!, $items: [ItemQuantityInput!]!) 
 PREVIEW_EDIT = """query Preview($id: ID!, $input: OrderEditInput!) {
     previewOrderEdit(id: $id, input: $input) { refund version }
 }"""
-EDIT = """mutation Edit($id: ID!, $input: OrderEditInput!, $version: Int!) {
+EDIT = """mutation Edit($id: ID!, $input: OrderEditInput!, $version: String!) {
     editOrder(id: $id, input: $input, version: $version) { id }
 }"""
 HOLD = "mutation Hold($id: ID!, $reason: String!) { holdOrder(id: $id, reason: $reason) { holds { id } } }"

@@ -7,7 +7,7 @@ import strawberry
 from orders.domain import Order
 from orders.graph import TimelineEntry
 from orders.life.explanation import Explanation, Step, Wait
-from orders.life.items import Money
+from orders.life.items import Money, edition
 from orders.life.nodes import iso, maybe_iso
 from orders.status import OrderStatus
 from shared.contracts.money import to_major
@@ -19,7 +19,7 @@ from shared.contracts.money import to_major
 )
 class OrderEdit:
     order_id: strawberry.ID
-    version: int
+    version: str
     currency: str
     total_before: float
     total_after: float
@@ -29,7 +29,7 @@ class OrderEdit:
     def of(cls, order: Order, money: Money) -> Self:
         return cls(
             order_id=strawberry.ID(str(order.id)),
-            version=order.version,
+            version=edition(order),
             currency=order.currency,
             total_before=to_major(money.before, order.currency),
             total_after=to_major(money.after, order.currency),

@@ -28,13 +28,13 @@ async def edit(
     order_id: str,
     address: dict[str, Any] | None,
     kept: Pieces,
-    version: int,
+    version: str,
     principal: Principal,
     tx: Tx,
 ) -> str:
     """`version` is the one of the preview. Raises Refusal ORDER_NOT_FOUND, ORDER_CHANGED, or as the preview does."""
     order = mine(order_id, principal, tx)
-    if order.version != version:
+    if items.edition(order) != version:
         raise Refusal(Code.ORDER_CHANGED, "The order has changed since: preview the edit again")
     decision = items.edit(order, address, items.fewer(order, kept), act_of(principal, "edited", tx))
     settled(tx, decision)

@@ -68,7 +68,7 @@ class Mutation:
         info: Info,
         id: strawberry.ID,  # noqa: A002 - as in seed A
         input: OrderEditInput,  # noqa: A002 - as in seed A
-        version: int,
+        version: str,
     ) -> OrderNode:
         require(info.context.principal, RIGHTS[Command.EDIT_ADDRESS])
         address, wanted = input.address(), input.kept()

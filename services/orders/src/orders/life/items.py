@@ -1,5 +1,6 @@
 """Single items of an order: fewer of them, another address, and the money that goes back for pieces. Pure; minor units."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -129,6 +130,13 @@ def edit(order: Order, address: dict[str, Any] | None, pieces: dict[int, int], a
     if decision.refused is not None or not any(pieces.values()):
         return decision
     return decision.then(cancel_items(decision.order, pieces, act))
+
+
+def edition(order: Order) -> str:
+    """Of all that an edit is reckoned from: while it stays the same, an edit comes to what its preview told, whatever else was heard."""
+    pieces = [(n.line, n.cancelled, n.cancellable, order.refunded_pieces(n.line)) for n in order.lines]
+    basis = (order.status, pieces, sorted(order.shipping_address.items()), order.refundable)
+    return hashlib.sha256(repr(basis).encode()).hexdigest()[:16]
 
 
 def money_of(before: Order, after: Order) -> Money:
