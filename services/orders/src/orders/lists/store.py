@@ -257,9 +257,12 @@ def _numbered(beginning: str) -> ColumnElement[bool]:
     if shorter is None:
         return alike
     other = orders.alias("other")
-    one = select(literal(1)).where(other.c.order_number.like(_beginning(beginning)))
-    conditions = [
-        one.order_by(text("other.order_number USING ~<~")).limit(1).exists(),
+    one = select(other.c.id).where(other.c.order_number.like(_beginning(beginning)))
+    first = one.order_by(text("other.order_number USING ~<~")).limit(
+        1
+    )  # in the index's order; EXISTS would read any
+    conditions: list[ColumnElement[bool]] = [
+        first.scalar_subquery().is_not(None),
         alike.is_(true()),  # which no index is used for
     ]
     if (drawn := _drawn(shorter["date"])) is not None:
