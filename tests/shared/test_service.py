@@ -16,6 +16,7 @@ from ordermesh.infrastructure import Infrastructure
 from orders.app import build as build_orders
 from orders.settings import Settings as OrdersSettings
 from shared import service as service_module
+from shared.db import Database
 from shared.handlers import Handlers
 from shared.service import Service
 from shared.settings import ServiceSettings
@@ -37,7 +38,9 @@ async def failing() -> None:
     raise ValueError("no reason at all")
 
 
-def a_service(infrastructure: Infrastructure, url: str, closing: Any, **settings: Any) -> Service:
+def a_service(
+    infrastructure: Infrastructure, url: str, closing: Any, background: Any = None, **settings: Any
+) -> Service:
     known = {
         "kafka_url": infrastructure.kafka_url,
         "kafka_idempotence": infrastructure.kafka_idempotence,
@@ -45,7 +48,11 @@ def a_service(infrastructure: Infrastructure, url: str, closing: Any, **settings
         **settings,
     }
     return Service(
-        "orders", ServiceSettings(database_url=url, **known), handlers=Handlers("orders"), closing=closing
+        "orders",
+        ServiceSettings(database_url=url, **known),
+        handlers=Handlers("orders"),
+        closing=closing,
+        background=background,
     )
 
 
@@ -134,6 +141,32 @@ async def test_a_background_task_that_dies_shows_in_readiness_and_keeps_nothing_
     with pytest.raises(Exception, match="pool is clos"):
         async with service.db.connection():
             pass
+
+
+async def test_what_runs_in_the_background_has_the_database_ends_with_the_service_and_is_missed_when_it_dies(
+    infrastructure: Infrastructure, database_url: str, client: Client
+) -> None:
+    ended: list[int] = []
+
+    async def lives(db: Database) -> None:
+        async with db.connection() as conn:
+            one: int = await conn.fetchval("SELECT 1")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(one)
+
+    async def dies(_: Database) -> None:
+        raise ValueError("no reason at all")
+
+    service = a_service(infrastructure, database_url, [], background={"lives": lives, "dies": dies})
+    async with serving(service, free_socket()) as url:
+        async with asyncio.timeout(20):
+            while not (answer := await ask(client, f"{url}/health/ready"))[1]["problems"]:
+                await asyncio.sleep(0.01)
+        assert answer[1]["problems"] == {"tasks": "not running: dies"}
+        assert ended == []
+    assert ended == [1]
 
 
 async def test_a_start_that_cannot_succeed_ends_the_process_with_1(

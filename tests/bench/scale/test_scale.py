@@ -101,9 +101,10 @@ def queries() -> dict[str, Ask]:
                 continue
             for direction in ("DESC", "ASC"):
                 found[f"{name}, {sort} {direction}"] = listed(filter_, sort, direction)
-    found["a day, total DESC"] = lambda _, chance: (
+    # As many orders to sort at both sizes.
+    found["2,500 of some days, total DESC"] = lambda shop, chance: (
         LIST,
-        {"filter": {"dateRange": days(chance, 1), "status": "PENDING"}, "sort": {"field": "total"}},
+        {"filter": {"dateRange": days(chance, DAYS * 2500 // shop.size)}, "sort": {"field": "total"}},
     )
     for sort in Sort:
         found[f"deep cursor, {sort}"] = lambda shop, _, sort=sort: (  # type: ignore[misc]

@@ -25,7 +25,7 @@ _SHIPMENT = """jsonb_build_array(jsonb_build_object('id', md5('shipment' || n)::
     'lines', jsonb_build_object('1', 2, '2', 1)))"""
 _CHANGED = {
     "id": "md5('order' || n)::uuid",
-    "order_number": "'ORD-' || to_char(at, 'YYYYMMDD') || '-' || lpad(n::text, 5, '0')",
+    "order_number": "'ORD-' || to_char(at, 'YYYYMMDD') || '-' || lpad(n::text, greatest(5, length(n::text)), '0')",
     "customer_id": "md5('customer' || n / 3)::uuid",
     "status": _STATUS,
     "payment_status": _PAYMENT,
