@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-SHARED, PAYMENTS, SHIPPING = (
+SHARED, CHECKOUT, PAYMENTS, SHIPPING = (
     "shared/src/shared",
+    "services/orders/src/orders/checkout",
     "services/payments/src/payments",
     "services/shipping/src/shipping",
 )
@@ -219,5 +220,23 @@ TEETH = (
         ' ORDER BY "{key}" FOR UPDATE',
         " ORDER BY random() FOR UPDATE",
         (f"{INBOX}::test_a_batch_locks_its_accounts_in_the_order_of_their_ids",),
+    ),
+    Tooth(
+        "discount lock",
+        "an order is priced by the code as it was read before its lock: many have the last use",
+        f"{CHECKOUT}/place.py",
+        "    locked = tx.find(DISCOUNTS, code.code)\n",
+        "    locked = code\n",
+        (
+            "tests/orders/checkout/test_discounts.py::test_the_last_use_is_one_orders_alone_however_many_ask_at_once",
+        ),
+    ),
+    Tooth(
+        "guest's key",
+        "guests share their Idempotency-Keys: one meets another's",
+        f"{CHECKOUT}/guests.py",
+        """    return replace(once, principal=f"{once.principal}|{who}")\n""",
+        "    return replace(once, principal=once.principal)\n",
+        ("tests/orders/checkout/test_guests.py::test_a_guests_key_is_long_and_nobody_elses",),
     ),
 )

@@ -150,6 +150,17 @@ async def test_a_use_comes_back_when_the_order_is_cancelled_unpaid(till: Till) -
     assert await uses(till) == 1
 
 
+async def test_a_use_comes_back_when_nobody_pays_in_time(open_till: Any) -> None:
+    till = await open_till(unpaid_expiry=60)
+    await saved(till, maxUses=1)
+    order = await till.place(discountCode="HALF")
+    async with till.db.connection() as conn:
+        await conn.execute("UPDATE jobs SET due_at = now() WHERE kind = 'orders.unpaid'")
+    await till.work()
+    assert (await till.order(order["id"])).cancel_reason == "expired"
+    assert await uses(till) == 0
+
+
 async def test_a_paid_order_keeps_its_use_when_it_is_cancelled(till: Till) -> None:
     await saved(till, maxUses=1)
     order = await till.place(discountCode="HALF")

@@ -2,15 +2,19 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from orders.domain import PaymentStatus
 from orders.settings import Settings
+from orders.status import OrderStatus
 from shared.auth import ANONYMOUS, Principal, Role
 from shared.contracts.orders import OrderPlaced
+from shared.contracts.payments import PaymentCaptured
 from support.orders import STAFF
 from support.till import ADDRESS, GUEST, MONEY, SAVE, a_sku, now, refused, wanted
 
@@ -151,7 +155,7 @@ async def test_an_order_is_one_read_and_one_statement_and_a_plain_code_is_one_re
     assert await counted(discountCode="LAST") == ["read", "read", "transaction", "write"]
 
 
-async def test_an_order_for_nothing_is_still_told_to_payments(open_till: Any) -> None:
+async def test_an_order_for_nothing_is_told_to_payments_and_paid_when_they_say_so(open_till: Any) -> None:
     till = await open_till(shipping_rates={"standard": 0}, **FEE)
     await till.ask(SAVE, STAFF, input={**CODE, "value": 100})
     order = await till.place(discountCode="TENTH")
@@ -159,6 +163,17 @@ async def test_an_order_for_nothing_is_still_told_to_payments(open_till: Any) ->
     [placed] = await till.said(order["id"])
     assert isinstance(placed, OrderPlaced)
     assert placed.total == 0
+    paid = PaymentCaptured(
+        order_id=UUID(order["id"]),
+        currency="USD",
+        captured_at=now(),
+        amount=0,
+        payment_intent_id="",
+        charge_id="",
+    )
+    await till.hear(paid)
+    stored = await till.order(order["id"])
+    assert (stored.status, stored.payment_status) == (OrderStatus.PROCESSING, PaymentStatus.PAID)
 
 
 async def test_what_is_worth_too_much_is_refused(open_till: Any) -> None:

@@ -61,7 +61,8 @@ class Query:
 @strawberry.type
 class Mutation:
     @strawberry.mutation(
-        description="Places an order at the catalogue's prices; answers when its payment is ready, or after a bounded wait."
+        description="Places an order at the catalogue's prices, without an account too (then contact.email is needed); answers when its"
+        " payment is ready, or after a bounded wait."
     )
     async def create_order(self, info: Info, input: CreateOrderInput) -> OrderNode:  # noqa: A002 - the habit of GraphQL
         once = _admitted(info, input)
