@@ -34,6 +34,9 @@ EXPECTED = {
     "held and released": ("DELIVERED", "PAID"),
     "handed over by hand": ("DELIVERED", "PAID"),
     "paid offline": ("DELIVERED", "PAID"),
+    "guest with a discount": ("CANCELLED", "REFUNDED"),
+    "ordered ahead": ("DELIVERED", "PAID"),
+    "by a live quote": ("DELIVERED", "PAID"),
 }
 MESSAGES = {
     "delivered": {"EMAIL": 4, "SMS": 2},

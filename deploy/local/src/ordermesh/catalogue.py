@@ -1,6 +1,7 @@
-"""What the shop sells: facts on `catalog-skus`, from a file or the demo's three SKUs."""
+"""What the shop sells: facts on `catalog-skus`, from a file or the demo's four SKUs."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -10,7 +11,7 @@ from ordermesh.kafka import running_url
 from ordermesh.settings import Settings
 from ordermesh.shop import Shop
 from ordermesh.state import RunDirectory
-from ordermesh.stories import MUG, POSTER, SHIRT
+from ordermesh.stories import LAMP, MUG, POSTER, SHIRT
 from shared.bus import tell
 from shared.contracts.catalog import SkuListed
 
@@ -23,6 +24,10 @@ CATALOGUE = (
     ),
     SkuListed(
         sku_id=POSTER, product_id="POSTER", name="Poster, A2", price=990, shipping_price=300, currency="USD", weight_grams=120
+    ),
+    SkuListed(
+        sku_id=LAMP, product_id="LAMP", name="New lamp", price=4900, shipping_price=500, currency="USD", weight_grams=900,
+        available_from=datetime(2099, 1, 1, tzinfo=UTC),
     ),
 )  # fmt: skip
 

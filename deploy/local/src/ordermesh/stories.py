@@ -15,9 +15,13 @@ from ordermesh.shop import (
     DISPATCH,
     EDIT,
     HOLD,
+    PLACE_AS_GUEST,
     PREVIEW_EDIT,
+    QUOTES,
+    READ,
     REFUND,
     RELEASE,
+    SAVE_CODE,
     SPLIT,
     TRACK,
     UPDATE_STATUS,
@@ -32,7 +36,8 @@ from ordermesh.shop import (
 Story = Callable[[Shop, str], Awaitable[Reading]]
 """Takes the shop and the shopper's name; answers the order as it ended."""
 
-MUG, SHIRT, POSTER = "MUG-BLUE", "SHIRT-M", "POSTER-A2"
+MUG, SHIRT, POSTER, LAMP = "MUG-BLUE", "SHIRT-M", "POSTER-A2", "LAMP-NEW"
+"""The lamp is not out yet: whoever orders it orders ahead."""
 
 
 async def delivered(shop: Shop, shopper: str) -> Reading:
@@ -167,6 +172,41 @@ async def in_two_parcels(shop: Shop, shopper: str) -> Reading:
     return await shop.until(order["id"], is_status("DELIVERED"))
 
 
+async def guest_with_a_discount(shop: Shop, shopper: str) -> Reading:
+    """Without an account, by the token that came with the order: read, paid, and cancelled in the end."""
+    code = (await shop.ask(SAVE_CODE, {"code": "WELCOME"}))["saveDiscountCode"]["code"]
+    wanted = {
+        "items": [{"sku": MUG, "quantity": 2}],
+        "shippingAddress": ADDRESS,
+        "contact": {"name": "Gus Guest", "email": f"{shopper}@example.com"},
+        "discountCode": code,
+    }
+    placed = (await shop.ask(PLACE_AS_GUEST, {"input": wanted}, token=""))["createOrder"]
+    await shop.until(placed["id"], lambda seen: bool(seen["payment"] and seen["payment"]["clientSecret"]))
+    its, token = {"id": placed["id"]}, placed["guestToken"]
+    await shop.pay((await shop.ask(READ, its, token=token))["order"])
+    await shop.until(placed["id"], is_status("PROCESSING"))
+    await shop.ask(CANCEL, its, token=token)
+    return await shop.until(placed["id"], lambda seen: seen["status"] == "CANCELLED" and is_refunded(seen))
+
+
+async def ordered_ahead(shop: Shop, shopper: str) -> Reading:
+    """Paid at once and held until it is out; it is out sooner than was thought."""
+    order = await _paid(shop, shopper, {LAMP: 1})
+    await shop.ask(RELEASE, {"id": order["id"], "hold": order["holds"][0]["id"]})
+    return await _delivered(shop, await _shipped(shop, order))
+
+
+async def by_a_live_quote(shop: Shop, shopper: str) -> Reading:
+    """The shopper takes the carrier's dearest offer, and the label is bought at that very rate."""
+    asked = {"items": [{"sku": SHIRT, "quantity": 2}], "address": ADDRESS}
+    quote = (await shop.ask(QUOTES, asked, token=""))["shippingQuotes"][-1]
+    order = await shop.place(shopper, {SHIRT: 2}, phone="+14155550123", shippingQuote=quote["token"])
+    await shop.pay(order)
+    order = await _shipped(shop, await shop.until(order["id"], is_status("PROCESSING")))
+    return await _delivered(shop, order)
+
+
 STORIES: dict[str, Story] = {
     "delivered": delivered,
     "declined, then paid": declined_then_paid,
@@ -183,6 +223,9 @@ STORIES: dict[str, Story] = {
     "handed over by hand": handed_over_by_hand,
     "paid offline": paid_offline,
     "in two parcels": in_two_parcels,
+    "guest with a discount": guest_with_a_discount,
+    "ordered ahead": ordered_ahead,
+    "by a live quote": by_a_live_quote,
 }
 
 
