@@ -358,11 +358,11 @@ class Life(RuleBasedStateMachine):
             assert line.delivered + line.returned <= line.shipped
             assert line.in_fulfilment + line.shipped + line.cancelled <= line.quantity
             assert self.desk.order.refunded_pieces(line.line) <= line.quantity
-            parts = [
+            paid_out = [
                 part for r in self.desk.order.refunds if r.status is RefundStatus.DONE for part in r.lines
             ]
             is_full = 0 < self.desk.order.captured <= self.desk.order.refunded
-            back = sum(part.amount for part in parts if part.line == line.line)
+            back = sum(part.amount for part in paid_out if part.line == line.line)
             assert line.refunded == (line.worth(line.quantity) if is_full else back)
 
     @invariant()

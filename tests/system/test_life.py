@@ -20,7 +20,7 @@ PREVIEW = (
     "query($id: ID!, $input: OrderEditInput!) { previewOrderEdit(id: $id, input: $input) { version refund } }"
 )
 EDIT = (
-    "mutation($id: ID!, $input: OrderEditInput!, $version: Int!)"
+    "mutation($id: ID!, $input: OrderEditInput!, $version: String!)"
     " { editOrder(id: $id, input: $input, version: $version) { id shippingAddress { street } } }"
 )
 
