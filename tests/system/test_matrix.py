@@ -147,7 +147,7 @@ async def cast(world: World) -> Cast:
     order = await shop.place("alice", {MUG: 2})
     headers = {
         "owner": await _bearer(world, "shopper", "alice"),
-        "other shopper": await _bearer(world, "shopper", "mallory"),
+        "other shopper": await _bearer(world, "shopper", "trudy"),
         "partner": await _bearer(world, "partner", "acme"),
         "expired": await _bearer(world, "staff", "sam", ttl_seconds=-3600),
         "anonymous": {},
@@ -230,7 +230,7 @@ async def given(world: World, order: Reading) -> dict[str, Any]:
         "customerId": None,
         "OrderStatus": "DELIVERED",
         "CreateOrderInput": _guests_order(),
-        "version": 1,
+        "version": "an earlier one",
         "deadline": None,
         "DateRangeInput": {"start": "2026-11-01", "end": "2026-11-02"},
         "ItemQuantityInput": {"itemId": f"{order['id']}:1", "quantity": 1},
