@@ -154,9 +154,14 @@ async def test_staff_are_told_where_a_name_is_looked_for(shop: Shop) -> None:
 
 
 async def test_a_page_that_is_none_is_refused(shop: Shop) -> None:
-    for asked in ("page: 0", "page: -1", "limit: 0", "limit: -1", "limit: 101"):
-        said = await shop.refused(f"{{ orders({asked}) {{ nodes {{ id }} }} }}", caller=STAFF)
-        assert said.startswith("limit is 1 to 100")
+    refused = {
+        "page is 1 or more": ("page: 0", "page: -1"),
+        "limit is 1 to 100": ("limit: 0", "limit: -1", "limit: 101"),
+    }
+    for says, asking in refused.items():
+        for asked in asking:
+            said = await shop.refused(f"{{ orders({asked}) {{ nodes {{ id }} }} }}", caller=STAFF)
+            assert said.startswith(says)
 
 
 async def test_skus_have_no_page_of_nothing(shop: Shop) -> None:

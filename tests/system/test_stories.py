@@ -37,6 +37,7 @@ EXPECTED = {
     "guest with a discount": ("CANCELLED", "REFUNDED"),
     "ordered ahead": ("DELIVERED", "PAID"),
     "by a live quote": ("DELIVERED", "PAID"),
+    "last use of a code": ("DELIVERED", "PAID"),
 }
 MESSAGES = {
     "delivered": {"EMAIL": 4, "SMS": 2},

@@ -51,8 +51,8 @@ RELEASE = "mutation Release($id: ID!, $hold: ID!) { releaseHold(id: $id, holdId:
 PLACE_AS_GUEST = """mutation Place($input: CreateOrderInput!) {
     createOrder(input: $input) { id guestToken discount total }
 }"""
-SAVE_CODE = """mutation Save($code: String!) {
-    saveDiscountCode(input: {code: $code, kind: PERCENT, value: 10}) { code }
+SAVE_CODE = """mutation Save($code: String!, $maxUses: Int) {
+    saveDiscountCode(input: {code: $code, kind: PERCENT, value: 10, maxUses: $maxUses}) { code }
 }"""
 QUOTES = """query Quotes($items: [QuoteItemInput!]!, $address: QuoteAddressInput!) {
     shippingQuotes(items: $items, address: $address) { amount service token }

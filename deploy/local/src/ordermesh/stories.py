@@ -6,6 +6,7 @@ The demo runs them for people to watch; the system tests run the same ones, deli
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
+from uuid import uuid4
 
 from ordermesh.shop import (
     ADDRESS,
@@ -25,6 +26,7 @@ from ordermesh.shop import (
     SPLIT,
     TRACK,
     UPDATE_STATUS,
+    NotYet,
     Reading,
     Refused,
     Shop,
@@ -207,6 +209,28 @@ async def by_a_live_quote(shop: Shop, shopper: str) -> Reading:
     return await _delivered(shop, order)
 
 
+async def last_use_of_a_code(shop: Shop, shopper: str) -> Reading:
+    """For one order alone: who has it cancels unpaid, and the next one may have it."""
+    once = {"code": f"ONCE-{uuid4().hex[:12]}", "maxUses": 1}
+    code = (await shop.ask(SAVE_CODE, once))["saveDiscountCode"]["code"]
+    first = await shop.place(shopper, {MUG: 2}, discountCode=code)
+    await shop.ask(CANCEL, {"id": first["id"]}, role="shopper", subject=shopper)
+    order = await _once_given_back(shop, shopper, code)
+    await shop.pay(order)
+    order = await shop.until(order["id"], is_status("PROCESSING"))
+    return await _delivered(shop, await _shipped(shop, order))
+
+
+async def _once_given_back(shop: Shop, shopper: str, code: str) -> Reading:
+    async for _ in shop.looks():
+        try:
+            return await shop.place(shopper, {MUG: 2}, phone="+14155550123", discountCode=code)
+        except Refused as refused:
+            if refused.codes != ["INVALID_DISCOUNT"]:
+                raise
+    raise NotYet(f"{code} is not given back")
+
+
 STORIES: dict[str, Story] = {
     "delivered": delivered,
     "declined, then paid": declined_then_paid,
@@ -226,6 +250,7 @@ STORIES: dict[str, Story] = {
     "guest with a discount": guest_with_a_discount,
     "ordered ahead": ordered_ahead,
     "by a live quote": by_a_live_quote,
+    "last use of a code": last_use_of_a_code,
 }
 
 
