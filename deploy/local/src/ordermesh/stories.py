@@ -133,7 +133,7 @@ async def held_and_released(shop: Shop, shopper: str) -> Reading:
     held = await shop.ask(HOLD, {"id": order["id"], "reason": "the address looks odd"})
     hold = held["holdOrder"]["holds"][0]["id"]
     await shop.until(
-        order["id"], lambda seen: any(n["template"] == "order.held" for n in seen["notifications"])
+        order["id"], lambda seen: any(n["template"] == "order.held" for n in seen["notifications"] or ())
     )
     await shop.ask(RELEASE, {"id": order["id"], "hold": hold})
     return await _delivered(shop, await _shipped(shop, order))
