@@ -125,6 +125,18 @@ def signed(box: sandbox.Box, **changes: Any) -> str:
     )
 
 
+async def test_only_of_a_token_that_its_issuer_signed_is_it_said_that_it_is_too_old(
+    box: sandbox.Box, authenticator: Authenticator
+) -> None:
+    past = {"exp": int(time.time()) - 60}
+    told = []
+    for each in (signed(box, **past), forged(box, **past), forged(box)):
+        with pytest.raises(Refusal) as refusal:
+            await authenticator.authenticate(f"Bearer {each}")
+        told.append(refusal.value.details.get("expired", False))
+    assert told == [True, False, False]
+
+
 async def test_the_issuers_own_tokens_are_refused_for_other_audiences_roles_and_times(
     box: sandbox.Box, authenticator: Authenticator
 ) -> None:

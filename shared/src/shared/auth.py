@@ -173,7 +173,7 @@ class Verifier:
         await self._client.close()
 
     async def verify(self, token: str) -> tuple[dict[str, Any], Issuer]:
-        """The token's claims, and whose they are. Raises Refusal UNAUTHENTICATED; `expired` is true of a good one that is too old."""
+        """The token's claims, and whose they are. Raises Refusal UNAUTHENTICATED; `expired` is true of what the issuer did sign, but too long ago."""
         try:
             header = jwt.get_unverified_header(token)
             unverified = jwt.decode(token, options={"verify_signature": False})
