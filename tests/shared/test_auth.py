@@ -128,7 +128,7 @@ def signed(box: sandbox.Box, **changes: Any) -> str:
 async def test_only_of_a_token_that_its_issuer_signed_is_it_said_that_it_is_too_old(
     box: sandbox.Box, authenticator: Authenticator
 ) -> None:
-    past = {"exp": int(time.time()) - 60}
+    past: dict[str, Any] = {"exp": int(time.time()) - 60}
     told = []
     for each in (signed(box, **past), forged(box, **past), forged(box)):
         with pytest.raises(Refusal) as refusal:
