@@ -16,12 +16,14 @@ from ordermesh.infrastructure import Infrastructure
 from orders.app import build as build_orders
 from orders.settings import Settings as OrdersSettings
 from shared import service as service_module
+from shared.bus import tell
 from shared.db import Database
 from shared.handlers import Handlers
 from shared.service import Service
 from shared.settings import ServiceSettings
 from shared.testing import free_socket, serving, url_of
 from shared.watchdog import Heartbeat
+from support.till import a_sku
 
 
 class Closed:
@@ -226,7 +228,8 @@ async def test_a_service_whose_consumer_is_stuck_is_not_alive(
 async def test_the_lag_of_what_is_heard_is_a_metric(
     infrastructure: Infrastructure, database_url: str, client: Client
 ) -> None:
-    """One partition's at least: which ones had something to fetch is the other tests' affair."""
+    """One partition's at least: that of what the shop lists here."""
+    await tell(infrastructure.kafka_url, "shop", [a_sku("LAGGING")])
     settings = OrdersSettings(
         database_url=database_url,
         kafka_url=infrastructure.kafka_url,

@@ -167,6 +167,7 @@ async def in_two_parcels(shop: Shop, shopper: str) -> Reading:
         order = await shop.until(order["id"], partial(_is_left, left))
         parcel = _of(order, "PREPARED")[0]["id"]
         await shop.ask(BUY_LABEL, {"id": parcel})
+        await shop.until(order["id"], has_shipment("LABELLED"))
         await shop.ask(DISPATCH, {"id": parcel})
     order = await shop.until(order["id"], is_status("SHIPPED"))
     for parcel in _of(order, "DISPATCHED"):
