@@ -14,6 +14,7 @@ import yaml
 from pydantic_settings import BaseSettings
 
 from ordermesh.postgres import SERVICES
+from orders.lists import export
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -156,6 +157,11 @@ def test_addresses_within_name_parts_and_their_ports() -> None:
     ports["sandbox"].add(str(PARTS["sandbox"]["environment"]["SMTP_PORT"]))
     assert len(found) > 10
     assert [(host, port) for host, port in found if port not in ports.get(host, set())] == []
+
+
+def test_what_the_gateway_passes_through_is_a_path_that_its_service_serves() -> None:
+    given = json.loads(environment_of("gateway")["PASSTHROUGH"])
+    assert given == {export.PATH: f"http://orders:8001{export.PATH}"}
 
 
 def test_each_image_is_built_from_the_one_dockerfile() -> None:

@@ -109,6 +109,13 @@ def test_the_gateway_knows_every_subgraph(directory: RunDirectory) -> None:
     assert subgraphs == {name: f"{programs[name].url}/graphql" for name in SERVICES}
 
 
+def test_the_gateway_passes_the_export_of_orders_through(directory: RunDirectory) -> None:
+    programs = table(directory, {"PASSTHROUGH": "users own"})
+    url_of_it = f"{programs['orders'].url}/exports/orders.csv"
+    assert json.loads(programs["gateway"].environment["PASSTHROUGH"]) == {"/exports/orders.csv": url_of_it}
+    assert [name for name, part in programs.items() if "PASSTHROUGH" in part.environment] == ["gateway"]
+
+
 def test_sandbox_and_services_share_addresses_and_secrets(directory: RunDirectory) -> None:
     programs = table(directory)
     sandbox, payments, shipping = (programs[name].environment for name in ("sandbox", "payments", "shipping"))

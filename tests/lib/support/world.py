@@ -13,6 +13,7 @@ from notifications.app import build as build_notifications
 from notifications.settings import Settings as NotificationsSettings
 from ordermesh.catalogue import feed_catalogue
 from ordermesh.infrastructure import Infrastructure
+from ordermesh.programs import EXPORT
 from ordermesh.shop import Places, Shop
 from orders.app import build as build_orders
 from orders.settings import Settings as OrdersSettings
@@ -157,6 +158,7 @@ def _services(
 def _gateway(urls: dict[str, str], box: Any) -> Any:
     settings = GatewaySettings(
         subgraphs={name: f"{urls[name]}/graphql" for name in SERVICES},
+        passthrough={EXPORT: f"{urls['orders']}{EXPORT}"},
         auth_issuers=issuers(box, urls),
         poll_interval=0.2,
         anonymous_mutations_per_minute=0,  # all who are anonymous here share one address

@@ -18,6 +18,7 @@ from shared.signing import JWKS_PATH
 LOOPBACK = "127.0.0.1"
 AUDIENCE = "ordermesh"
 GATEWAY, SANDBOX = "gateway", "sandbox"
+EXPORT = "/exports/orders.csv"
 _DEFAULT_PORTS = {
     GATEWAY: 8000,
     "orders": 8001,
@@ -184,6 +185,7 @@ def _gateway(around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:
         **_base(around, ports[GATEWAY]),
         **_shared(around, ports),
         "SUBGRAPHS": json.dumps({name: f"{url(ports[name])}/graphql" for name in SERVICES}),
+        "PASSTHROUGH": json.dumps({EXPORT: f"{url(ports['orders'])}{EXPORT}"}),
         "STATE_DIR": str(around.directory.state_of(GATEWAY)),
     }
 

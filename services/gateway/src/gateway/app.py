@@ -1,4 +1,4 @@
-"""The gateway as one ASGI app: ``/graphql`` first, then health and metrics.
+"""The gateway as one ASGI app: ``/graphql`` first, then what is passed through, health and metrics.
 
 Every GraphQL request is checked in the order of cost: method and media type, size, shape, caller, limits; only then
 is it planned. What goes wrong unforeseen is logged under the request's id, and the client is told no more than that.
@@ -32,10 +32,11 @@ from gateway.client import Client
 from gateway.federation import Code, Engine, EngineOptions, Graph, Plan, RequestRefused, error
 from gateway.limits import Limits
 from gateway.metrics import Metrics
+from gateway.passthrough import Passthrough
 from gateway.rate_limit import RateLimit, RateLimited
 from gateway.settings import Settings
 from gateway.supergraph import LastGood, Supergraph
-from gateway.transport import HttpTransport, Transport
+from gateway.transport import Headers, HttpTransport, Transport
 from shared.auth import Authenticator
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Gateway:
         self._anonymous = RateLimit(per_minute, now=now) if per_minute else None
         self.metrics = Metrics()
         self.supergraph: Supergraph | None = None
+        self._passthrough: Passthrough | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of any kind."""
@@ -83,6 +85,8 @@ class Gateway:
             await self._live(receive, send)
         elif scope["type"] == "http" and scope["path"] == "/graphql":
             await self._serve_graphql(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] in self._settings.passthrough:
+            await self._serve_passthrough(scope, receive, send)
         elif scope["type"] == "http":
             await self._serve_rest(scope, send)
 
@@ -90,6 +94,8 @@ class Gateway:
     async def running(self) -> AsyncIterator[Supergraph]:
         """Watch the subgraphs inside this context."""
         settings, transport = self._settings, self._connect()
+        targets = {path: str(url) for path, url in settings.passthrough.items()}
+        self._passthrough = Passthrough(targets, settings.subgraph_timeout)
         client = Client(
             settings.subgraphs,
             transport,
@@ -113,6 +119,7 @@ class Gateway:
             watching.cancel()
             await asyncio.wait([watching])
             await transport.close()
+            await self._passthrough.close()
             for close in self._closing:
                 await close()
 
@@ -157,7 +164,7 @@ class Gateway:
         headers: dict[bytes, bytes] = dict(scope["headers"])
         origin = headers.get(b"origin")
         if scope["method"] == "OPTIONS":
-            status, allowed = self._cors.preflight(origin)
+            status, allowed = self._cors.preflight(origin, b"POST")
             await respond(send, status, b"", allowed, JSON)
             return
         request = request_id(headers)
@@ -178,6 +185,36 @@ class Gateway:
         self.metrics.requests.labels(outcome).inc()
         self.metrics.request_seconds.observe(time.perf_counter() - began)
         await respond(send, status, body, own, JSON)
+
+    async def _serve_passthrough(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Whoever may call ``/graphql`` may ask; what for, the service judges."""
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        origin = headers.get(b"origin")
+        if scope["method"] == "OPTIONS":
+            status, allowed = self._cors.preflight(origin, b"GET")
+            await respond(send, status, b"", allowed, JSON)
+            return
+        request = request_id(headers)
+        own = [(REQUEST_ID, request.encode()), *self._cors.headers(origin)]
+        try:
+            passthrough, passed = await self._may_pass(scope["method"], headers, request)
+            outcome = await passthrough.serve(scope, receive, send, passed, own)
+        except RequestRefused as refused:
+            outcome = refused.code.value
+            own += [(b"allow", b"GET, OPTIONS")] if refused.status == METHOD_NOT_ALLOWED else []
+            await respond(send, refused.status, orjson.dumps({"errors": refused.errors}), own, JSON)
+        self.metrics.passthroughs.labels(scope["path"], outcome).inc()
+
+    async def _may_pass(
+        self, method: str, headers: dict[bytes, bytes], request: str
+    ) -> tuple[Passthrough, Headers]:
+        if method != "GET":
+            raise RequestRefused(Code.BAD_REQUEST, "This is served by GET only", status=METHOD_NOT_ALLOWED)
+        passed = forwarded(headers, request)
+        await self._authenticate(dict(passed).get("authorization"))
+        if self._passthrough is None:
+            raise RequestRefused(Code.SERVICE_UNAVAILABLE, "The gateway is not ready yet", status=503)
+        return self._passthrough, passed
 
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], request: str, receive: Receive

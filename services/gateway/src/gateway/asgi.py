@@ -108,15 +108,15 @@ class Cors:
         return [
             *vary,
             (b"access-control-allow-origin", allowed),
-            (b"access-control-expose-headers", REQUEST_ID + b", retry-after"),
+            (b"access-control-expose-headers", REQUEST_ID + b", retry-after, content-disposition"),
         ]
 
-    def preflight(self, origin: bytes | None) -> tuple[int, RawHeaders]:
+    def preflight(self, origin: bytes | None, method: bytes) -> tuple[int, RawHeaders]:
         """Return the status and headers that answer an OPTIONS request."""
         headers = self.headers(origin)
         if not any(name == b"access-control-allow-origin" for name, _ in headers):
             return 403, headers
-        methods = (b"access-control-allow-methods", b"POST")
+        methods = (b"access-control-allow-methods", method)
         return 200, [
             *headers,
             methods,

@@ -22,6 +22,12 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self.passthroughs = Counter(
+            "gateway_passthroughs",
+            "Answers passed through, by HTTP class, failure or refusal; cut: it broke off, gone: the client left",
+            ["path", "outcome"],
+            registry=self.registry,
+        )
         self.fetches = Counter(
             "gateway_subgraph_requests",
             "Requests to subgraphs by HTTP class or failure",

@@ -45,5 +45,8 @@ class Settings(HttpSettings):
     trusted_proxies: Annotated[int, Field(ge=0)] = 0
     """How many proxies stand in front, all of them ours, each adding its peer to X-Forwarded-For. With 0 that header counts for nothing."""
 
+    passthrough: dict[Annotated[str, Field(pattern=r"^/[\w./-]+$")], HttpUrl] = Field(default={})
+    """Paths whose GET is answered by a URL as it is, byte by byte; ``subgraph_timeout`` is for an answer to begin."""
+
     cors_origins: tuple[str, ...] = ()
     """Origins whose pages may call the gateway from a browser; ``*`` allows all."""
