@@ -6,17 +6,25 @@ from typing import Any
 
 import pytest
 from graphql import (
+    FieldNode,
     GraphQLEnumType,
     GraphQLInputObjectType,
     GraphQLObjectType,
     GraphQLSchema,
+    TypeInfo,
+    TypeInfoVisitor,
+    Visitor,
     build_schema,
+    get_named_type,
     is_required_argument,
     is_required_input_field,
     parse,
     validate,
+    visit,
 )
 
+from gateway.limits import Limits
+from gateway.settings import Settings
 from ordermesh.schema import storefront_sdl
 from support.seed_a import DOCUMENTS
 
@@ -81,6 +89,42 @@ def test_what_a_client_of_the_seed_sends_is_valid(name: str) -> None:
 def test_every_operation_of_the_seed_is_sent() -> None:
     operations = {*SEED.query_type.fields, *SEED.mutation_type.fields}  # type: ignore[union-attr] # both are there
     assert set(DOCUMENTS) == operations
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_it_selects_all_that_there_is_and_gives_every_argument(name: str) -> None:
+    selected = Selected()
+    visit(parse(DOCUMENTS[name]), TypeInfoVisitor(selected.types, selected))
+    (root,) = {"Query", "Mutation"} & {path.partition(".")[0] for path in selected.paths}
+    assert selected.paths == {*_reachable(root, name, SEED.type_map[root])}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_it_is_within_the_gateways_limits(name: str) -> None:
+    defaults = {field: info.default for field, info in Settings.model_fields.items()}
+    document = parse(DOCUMENTS[name], max_tokens=defaults["max_tokens"])
+    Limits(defaults["max_depth"], defaults["max_aliases"], defaults["max_root_fields"]).check(document)
+
+
+class Selected(Visitor):
+    """The fields of a document, as `Order.total`, and the arguments that it gives, as `Query.order(id)`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.types, self.paths = TypeInfo(SEED), set[str]()
+
+    def enter_field(self, node: FieldNode, *_: object) -> None:
+        path = f"{self.types.get_parent_type()}.{node.name.value}"
+        self.paths |= {path, *(f"{path}({given.name.value})" for given in node.arguments or ())}
+
+
+def _reachable(type_name: str, name: str, of: Any) -> Iterator[str]:
+    field = of.fields[name]
+    yield f"{type_name}.{name}"
+    yield from (f"{type_name}.{name}({argument})" for argument in field.args)
+    below = get_named_type(field.type)
+    for inner in getattr(below, "fields", ()):  # the seed's types have no cycle
+        yield from _reachable(below.name, inner, below)
 
 
 @pytest.mark.parametrize(

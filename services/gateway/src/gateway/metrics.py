@@ -10,6 +10,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.passthroughs = _passthroughs(self.registry)
         self.requests = Counter(
             "gateway_requests",
             "GraphQL requests: ok, errors (partial or none of the data), or a refusal's code",
@@ -20,12 +21,6 @@ class Metrics:
             "gateway_request_seconds",
             "Time to answer a GraphQL request",
             buckets=BUCKETS,
-            registry=self.registry,
-        )
-        self.passthroughs = Counter(
-            "gateway_passthroughs",
-            "Answers passed through, by HTTP class, failure or refusal; cut: it broke off, gone: the client left",
-            ["path", "outcome"],
             registry=self.registry,
         )
         self.fetches = Counter(
@@ -55,3 +50,10 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return everything in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def _passthroughs(registry: CollectorRegistry) -> Counter:
+    outcomes = "by HTTP class, failure or refusal; cut: it broke off, gone: the client left"
+    return Counter(
+        "gateway_passthroughs", f"Answers passed through, {outcomes}", ["path", "outcome"], registry=registry
+    )
