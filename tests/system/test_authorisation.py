@@ -5,7 +5,9 @@ from uuid import uuid4
 
 import pytest
 from pyreqwest.client import ClientBuilder
+from pyreqwest.response import Response
 
+from ordermesh.programs import EXPORT
 from ordermesh.shop import CANCEL, REFUND, Reading, Refused
 from ordermesh.stories import MUG
 from support.world import SERVICES, World
@@ -80,6 +82,32 @@ async def test_a_forged_token_is_refused_by_every_service_and_the_gateway(
         await world.shop._post(f"{world.places.gateway}/graphql", {"query": "{ skus { id } }"}, headers)
     )
     assert {answer["errors"][0]["extensions"]["code"] for answer in answers} == {"UNAUTHENTICATED"}
+
+
+@pytest.mark.parametrize(
+    ("role", "status", "code"),
+    [(None, 401, "UNAUTHENTICATED"), ("shopper", 403, "FORBIDDEN"), ("partner", 403, "FORBIDDEN")],
+)
+async def test_the_export_is_closed_to_all_but_staff(
+    world: World, role: str | None, status: int, code: str
+) -> None:
+    answer = await exported(world, role and await world.shop.token(role, "mallory"))
+    assert answer.status == status
+    assert (await answer.json())["errors"][0]["extensions"]["code"] == code
+
+
+async def test_staff_export_what_they_filter_through_the_gateway(world: World, order: Reading) -> None:
+    answer = await exported(world, await world.shop.token("staff", "sam"), search=order["orderNumber"])
+    assert (answer.status, answer.get_header("content-type")) == (200, "text/csv; charset=utf-8")
+    assert answer.get_header("content-disposition") == 'attachment; filename="orders.csv"'
+    head, row = (await answer.text()).splitlines()
+    assert dict(zip(head.split(","), row.split(","), strict=False))["id"] == order["id"]
+
+
+async def exported(world: World, token: str | None, **query: str) -> Response:
+    async with ClientBuilder().build() as client:
+        request = client.get(f"{world.places.gateway}{EXPORT}").query(query)
+        return await (request.bearer_auth(token) if token else request).build().send()
 
 
 async def test_a_stranger_cannot_act_on_the_order(world: World, order: Reading) -> None:
