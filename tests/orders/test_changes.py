@@ -331,7 +331,7 @@ async def test_a_pre_order_is_held_on_payment_until_it_can_be_sent(counter: Coun
     await counter.hear(captured(order))
     [hold] = (await counter.read(order)).open_holds
     assert (hold.deadline, hold.way_out) == (until, "RELEASE")
-    assert await counter.said(order) == ["order.paid", "order.held"]
+    assert await counter.said(order) == ["order.held", "order.paid"]
 
 
 async def test_less_money_than_it_costs_holds_the_order(counter: Counter) -> None:

@@ -75,8 +75,10 @@ def _paid(before: Order, order: Order, amount: int, trigger: Trigger, act: Act) 
         payment_processing=False,
         updated_at=act.now,
     )
-    decision = derive(before, decide(paid, trigger, act), act)
-    return decision.then(holds.on_payment(decision.order, act))
+    moved = derive(before, decide(paid, trigger, act), act)
+    held = holds.on_payment(moved.order, act)
+    # The hold is said first: a label that is asked for the moment the order is paid must find it.
+    return Decision(held.order, held.facts + moved.facts, moved.entries + held.entries)
 
 
 def _paid_twice(order: Order, amount: int, intent_id: str | None, act: Act) -> Decision:
