@@ -4,6 +4,7 @@ An order is one row. Its lines carry quantities; what its shipments say sets the
 drive the status table. Payment is a second axis: captured and refunded amounts, never multiplied into the status.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -247,7 +248,14 @@ class Order:
 
     def refunded_pieces(self, line: int) -> int:
         """Pieces of the line whose money went back, or is on its way."""
-        return sum(part.quantity for r in self.live_refunds for part in r.lines if part.line == line)
+        return sum(part.quantity for part in self._refunded_parts(line))
+
+    def refunded_for(self, line: int) -> int:
+        """What those pieces' money comes to."""
+        return sum(part.amount for part in self._refunded_parts(line))
+
+    def _refunded_parts(self, line: int) -> Iterator[RefundedLine]:
+        return (part for refund in self.live_refunds for part in refund.lines if part.line == line)
 
     def item_status(self, line: Line) -> ItemStatus:
         if line.live and line.returned >= line.live:
