@@ -13,7 +13,6 @@ from uuid import UUID
 
 from orders.status import OrderStatus, next_statuses
 from shared.contracts.envelope import Fact
-from shared.contracts.money import allocate
 
 
 class PaymentStatus(StrEnum):
@@ -100,9 +99,12 @@ class Line:
 
     def worth(self, pieces: int) -> int:
         """What the first `pieces` cost: their price, less their discount, plus their tax. All of them cost the whole line."""
-        each = [1] * self.quantity
-        discount, tax = allocate(self.discount, each), allocate(self.tax, each)
-        return pieces * self.unit_price - sum(discount[:pieces]) + sum(tax[:pieces])
+        return pieces * self.unit_price - self._share(self.discount, pieces) + self._share(self.tax, pieces)
+
+    def _share(self, amount: int, pieces: int) -> int:
+        """Of the first pieces, as `allocate` splits it; there may be ten thousand, so none is looked at by itself."""
+        each, rest = divmod(amount, self.quantity)
+        return pieces * each + min(pieces, rest)
 
 
 @dataclass(frozen=True, slots=True)
