@@ -174,6 +174,24 @@ async def test_pieces_whose_refund_failed_can_be_refunded_again(counter: Counter
     assert (await counter.read(order)).refundable == order.total - refund.amount
 
 
+async def test_pieces_never_cost_more_than_their_line_whichever_refund_of_them_failed(
+    counter: Counter,
+) -> None:
+    order = await counter.place(*taxed(), come_to="delivered")
+    for _ in range(2):
+        await counter.ask(REFUND_ITEMS, id=str(order.id), items=some(order, _1=1))
+    first, second = (await counter.read(order)).refunds
+    assert first.amount != second.amount
+    await counter.hear(
+        PaymentRefundFailed(
+            order_id=order.id, currency="USD", amount=first.amount, refund_id=first.id, reason="bank"
+        )
+    )
+    await counter.ask(REFUND_ITEMS, id=str(order.id), items=some(order, _1=2))
+    after = await counter.read(order)
+    assert order.total - after.refundable == order.lines[0].worth(3)
+
+
 async def test_a_refund_is_of_an_amount_or_of_items(counter: Counter) -> None:
     order = await counter.place(*taxed(), come_to="delivered")
     refusal = await counter.refusal(REFUND_ITEMS, id=str(order.id), items=some(order, _1=1), amount=1.0)
@@ -282,7 +300,14 @@ async def test_a_shopper_sees_that_it_is_held_and_until_when_and_staff_why(count
 
 
 @pytest.mark.parametrize(
-    "deadline", ["2020-01-01T00:00:00Z", "tomorrow", "2126-01-01T00:00:00", "2126-13-01T00:00:00Z"]
+    "deadline",
+    [
+        "2020-01-01T00:00:00Z",
+        "tomorrow",
+        "2126-01-01T00:00:00",
+        "2126-13-01T00:00:00Z",
+        "9999-12-31T23:00:00-10:00",
+    ],
 )
 async def test_a_deadline_is_a_time_to_come(counter: Counter, deadline: str) -> None:
     order = await counter.place(*taxed())

@@ -2,9 +2,21 @@
 
 from dataclasses import replace
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from orders.life.items import cancel_items, change_address, edition
 from orders.status import OrderStatus
-from support.orders import ACT, ADDRESS, an_order
+from shared.contracts.money import allocate
+from support.orders import ACT, ADDRESS, a_line, an_order
+
+
+@given(st.integers(1, 60), st.integers(0, 500), st.integers(0, 500))
+def test_pieces_take_what_the_largest_remainder_gives_them(quantity: int, discount: int, tax: int) -> None:
+    line = replace(a_line(1, quantity, 1000), discount=discount, tax=tax)
+    off, on = (allocate(amount, [1] * quantity) for amount in (discount, tax))
+    for pieces in range(quantity + 1):
+        assert line.worth(pieces) == pieces * 1000 - sum(off[:pieces]) + sum(on[:pieces])
 
 
 def test_an_edit_comes_to_what_its_preview_told_while_nothing_that_it_is_reckoned_from_has_changed() -> None:

@@ -171,6 +171,17 @@ async def test_notes_are_for_staff(counter: Counter) -> None:
     assert seen == {"notes": None}
 
 
+async def test_notes_take_their_scope_also_beside_a_status_that_is_nobodys_to_set(counter: Counter) -> None:
+    order = await counter.place(come_to="placed")
+    given = {"id": str(order.id), "input": to("PENDING", notes="x")}
+    assert (await counter.refusal(UPDATE_STATUS, staff_with(FULFILMENT), **given)).code is Code.FORBIDDEN
+    many = {"ids": [str(order.id)], "status": "PENDING", "notes": "x"}
+    [result] = await counter.ask(MANY, staff_with(FULFILMENT), **many)
+    assert result["error"]["code"] == Code.FORBIDDEN
+    assert (await counter.read(order)).notes is None
+    assert (await counter.ask(UPDATE_STATUS, staff_with(SUPPORT), **given))["notes"] == "x"
+
+
 MUTATIONS: dict[str, tuple[str, dict[str, Any], set[Scope], bool]] = {
     "to PROCESSING": (UPDATE_STATUS, {"input": to("PROCESSING")}, {FINANCE}, False),
     "to SHIPPED": (UPDATE_STATUS, {"input": to("SHIPPED")}, {FULFILMENT}, False),

@@ -61,6 +61,7 @@ async def test_a_code_is_kept_as_it_was_said(till: Till) -> None:
         {"value": 0},
         {"value": 100.01},
         {"value": 0.001},
+        {"value": 1e308},
         {"value": -5},
         {"kind": "AMOUNT", "value": 0},
         {"kind": "AMOUNT", "value": 1.005},

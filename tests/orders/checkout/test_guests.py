@@ -76,6 +76,8 @@ async def test_without_an_email_address_there_is_no_guest(till: Till) -> None:
     for contact in (None, {}, {"name": "Gus"}, {"email": ""}):
         assert (await refused(by_guest(till, contact=contact)))[0] == "UNAUTHENTICATED"
     assert (await refused(by_guest(till, contact={"email": "nope"})))[0] == "BAD_INPUT"
+    arabic = {**GUEST, "phone": "+1\u0664\u0661\u0665\u0665\u0665\u0665\u0660\u0661\u0662\u0663"}
+    assert (await refused(by_guest(till, contact=arabic)))[0] == "BAD_INPUT"
 
 
 async def test_a_guests_repeat_is_the_same_order_and_its_token_again(till: Till) -> None:

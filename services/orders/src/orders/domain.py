@@ -4,6 +4,7 @@ An order is one row. Its lines carry quantities; what its shipments say sets the
 drive the status table. Payment is a second axis: captured and refunded amounts, never multiplied into the status.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +13,6 @@ from uuid import UUID
 
 from orders.status import OrderStatus, next_statuses
 from shared.contracts.envelope import Fact
-from shared.contracts.money import allocate
 
 
 class PaymentStatus(StrEnum):
@@ -99,9 +99,12 @@ class Line:
 
     def worth(self, pieces: int) -> int:
         """What the first `pieces` cost: their price, less their discount, plus their tax. All of them cost the whole line."""
-        each = [1] * self.quantity
-        discount, tax = allocate(self.discount, each), allocate(self.tax, each)
-        return pieces * self.unit_price - sum(discount[:pieces]) + sum(tax[:pieces])
+        return pieces * self.unit_price - self._share(self.discount, pieces) + self._share(self.tax, pieces)
+
+    def _share(self, amount: int, pieces: int) -> int:
+        """Of the first pieces, as `allocate` splits it; there may be ten thousand, so none is looked at by itself."""
+        each, rest = divmod(amount, self.quantity)
+        return pieces * each + min(pieces, rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +250,14 @@ class Order:
 
     def refunded_pieces(self, line: int) -> int:
         """Pieces of the line whose money went back, or is on its way."""
-        return sum(part.quantity for r in self.live_refunds for part in r.lines if part.line == line)
+        return sum(part.quantity for part in self._refunded_parts(line))
+
+    def refunded_for(self, line: int) -> int:
+        """What those pieces' money comes to."""
+        return sum(part.amount for part in self._refunded_parts(line))
+
+    def _refunded_parts(self, line: int) -> Iterator[RefundedLine]:
+        return (part for refund in self.live_refunds for part in refund.lines if part.line == line)
 
     def item_status(self, line: Line) -> ItemStatus:
         if line.live and line.returned >= line.live:

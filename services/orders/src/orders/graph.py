@@ -123,9 +123,6 @@ class SkuNode:
         )
 
 
-_FOR_STAFF = frozenset({Command.HOLD, Command.RELEASE})
-
-
 @strawberry.type(description="Who did what to the order, when and why.")
 class TimelineEntry:
     at: str

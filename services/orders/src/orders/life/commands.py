@@ -91,6 +91,8 @@ async def update_status(
     """
     order = mine(order_id, principal, tx)
     rights.require(principal, rights.right_to_set(to))
+    if notes is not None and to not in TARGETS:
+        rights.require(principal, rights.NOTES)
     if to is not order.status:
         settled(tx, _towards(order, to, principal, limits, tx))
     if notes is not None:

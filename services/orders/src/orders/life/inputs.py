@@ -86,8 +86,9 @@ def time(name: str, value: str | None) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(text(name, value))
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
+        in_utc = moment.astimezone(UTC) if moment.tzinfo is not None else None
+    except (ValueError, OverflowError):  # there is no year 10000
+        in_utc = None
+    if in_utc is None:
         raise Refusal(Code.BAD_INPUT, f"{name} is a time such as 2026-12-01T09:00:00Z", argument=name)
-    return moment.astimezone(UTC)
+    return in_utc

@@ -47,7 +47,10 @@ def fewer(order: Order, wanted: Iterable[tuple[str, int]]) -> dict[int, int]:
 
 
 def money_for(order: Order, pieces: dict[int, int]) -> tuple[RefundedLine, ...]:
-    """What these pieces cost, beside those whose money went back before. Raises Refusal NOT_REFUNDABLE."""
+    """What these pieces cost, beside those whose money went back before. Raises Refusal NOT_REFUNDABLE.
+
+    Reckoned from the amounts of those, for a refund that failed may have been of the pieces that took the rounding.
+    """
     parts = []
     for line in order.lines:
         count, before = pieces.get(line.line, 0), order.refunded_pieces(line.line)
@@ -58,7 +61,8 @@ def money_for(order: Order, pieces: dict[int, int]) -> tuple[RefundedLine, ...]:
                 itemId=f"{order.id}:{line.line}",
             )
         if count:
-            parts.append(RefundedLine(line.line, count, line.worth(before + count) - line.worth(before)))
+            amount = max(0, line.worth(before + count) - order.refunded_for(line.line))
+            parts.append(RefundedLine(line.line, count, amount))
     return tuple(parts)
 
 

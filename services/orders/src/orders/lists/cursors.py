@@ -3,7 +3,7 @@
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 import orjson
@@ -41,15 +41,22 @@ def place_of(wanted: Wanted, cursor: str) -> Place:
         raise wrong
     try:
         digest, page, key, order_id = orjson.loads(urlsafe_b64decode(cursor))
-        place = Place(key if wanted.sort is Sort.TOTAL else datetime.fromisoformat(key), UUID(order_id), page)
-    except (ValueError, TypeError, AttributeError):
+        place = Place(key if wanted.sort is Sort.TOTAL else _moment(key), UUID(order_id), page)
+    except (ValueError, TypeError, AttributeError, OverflowError):
         raise wrong from None
     if digest != _digest(wanted) or not isinstance(page, int) or not 1 <= page < 2**31 - 1:
         raise wrong
-    known = place.key.tzinfo is not None if isinstance(place.key, datetime) else _is_amount(place.key)
-    if not known:
+    if not isinstance(place.key, datetime) and not _is_amount(place.key):
         raise wrong
     return place
+
+
+def _moment(text: str) -> datetime:
+    """Raises ValueError without an offset, OverflowError where UTC has no such time."""
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("a time without an offset")
+    return at.astimezone(UTC)
 
 
 def _is_amount(key: object) -> bool:

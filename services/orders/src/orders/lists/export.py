@@ -14,6 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
@@ -34,8 +35,9 @@ PATH = "/exports/orders.csv"
 PER_PAGE = 500
 PARAMETERS = ("status", "paymentStatus", "orderType", "search", "start", "end", "customerId")
 _ENUMS = {"status": OrderStatus, "paymentStatus": PaymentStatus, "orderType": OrderType}
-_FORMULA = re.compile(r"\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20]")
-"""How a spreadsheet's formula begins, also in full-width letters (OWASP, CSV injection)."""
+_FORMULA = re.compile(r"(^|[;,|\"])(?=\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet's formula may begin, also in full-width letters (OWASP, CSV injection): at the cell's beginning, and behind
+what another locale's spreadsheet takes for the end of a cell."""
 _TELEPHONE = re.compile(r"\+[0-9]{4,15}")
 """E.164: a spreadsheet reads it as a number, which does nothing."""
 COLUMNS = (
@@ -76,9 +78,7 @@ def route(service: Any) -> Route:
 
 def cell(value: str) -> str:
     """What people wrote, as a spreadsheet shows and never runs it: what begins like a formula gets an apostrophe in front."""
-    if _FORMULA.match(value) and not _TELEPHONE.fullmatch(value):
-        return f"'{value}"
-    return value
+    return value if _TELEPHONE.fullmatch(value) else _FORMULA.sub(r"\1'", value)
 
 
 def row_of(order: Order, customer: Row | None) -> list[str]:
@@ -136,10 +136,12 @@ def _csv(rows: Sequence[Sequence[str]]) -> str:
     return text.getvalue()
 
 
-def _wanted(given: Mapping[str, str]) -> Wanted:
+def _wanted(given: QueryParams) -> Wanted:
     """Raises Refusal BAD_INPUT, for an unknown parameter too: a filter that is misspelt would export everything."""
     if unknown := sorted(set(given) - set(PARAMETERS)):
         raise Refusal(Code.BAD_INPUT, f"There is no {unknown[0]}", allowed=list(PARAMETERS))
+    if len(given.multi_items()) > len(given):
+        raise Refusal(Code.BAD_INPUT, "Each parameter is given once")
     chosen = {name: _one_of(name, given[name]) for name in _ENUMS if given.get(name)}
     start, end = given.get("start"), given.get("end")
     if bool(start) != bool(end):
