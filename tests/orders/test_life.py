@@ -173,9 +173,9 @@ async def test_notes_are_for_staff(counter: Counter) -> None:
 
 async def test_notes_take_their_scope_also_beside_a_status_that_is_nobodys_to_set(counter: Counter) -> None:
     order = await counter.place(come_to="placed")
-    given = {"id": str(order.id), "input": to("PENDING", notes="x")}
+    given: dict[str, Any] = {"id": str(order.id), "input": to("PENDING", notes="x")}
     assert (await counter.refusal(UPDATE_STATUS, staff_with(FULFILMENT), **given)).code is Code.FORBIDDEN
-    many = {"ids": [str(order.id)], "status": "PENDING", "notes": "x"}
+    many: dict[str, Any] = {"ids": [str(order.id)], "status": "PENDING", "notes": "x"}
     [result] = await counter.ask(MANY, staff_with(FULFILMENT), **many)
     assert result["error"]["code"] == Code.FORBIDDEN
     assert (await counter.read(order)).notes is None
