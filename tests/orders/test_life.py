@@ -1,5 +1,6 @@
 """What people do with an order, as they ask it of the storefront graph, on a real database."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import uuid4
@@ -180,6 +181,21 @@ async def test_notes_take_their_scope_also_beside_a_status_that_is_nobodys_to_se
     assert result["error"]["code"] == Code.FORBIDDEN
     assert (await counter.read(order)).notes is None
     assert (await counter.ask(UPDATE_STATUS, staff_with(SUPPORT), **given))["notes"] == "x"
+
+
+async def test_what_asks_no_refund_does_not_wait_for_one_and_none_is_waited_for_that_goes_back_by_hand(
+    counter: Counter,
+) -> None:
+    by_card, by_hand = await counter.place(come_to="delivered"), await counter.place(come_to="placed")
+    await counter.ask(REFUND, id=str(by_card.id), amount=1.0)
+    for status in ("PROCESSING", "SHIPPED"):
+        await counter.ask(UPDATE_STATUS, id=str(by_hand.id), input=to(status))
+    counter.outcome_wait(3600)
+    async with asyncio.timeout(30):
+        await counter.ask(NOTES, id=str(by_card.id), notes="called")
+        await counter.ask(UPDATE_SHIPPING, id=str(by_card.id), input={"carrier": "D", "service": "x"})
+        await counter.ask(UPDATE_STATUS, id=str(by_card.id), input=to("RETURNED"))
+        await counter.ask(REFUND, id=str(by_hand.id), amount=1.0)
 
 
 MUTATIONS: dict[str, tuple[str, dict[str, Any], set[Scope], bool]] = {

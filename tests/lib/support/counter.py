@@ -56,6 +56,10 @@ class Counter:
         )
         self._operations = Operations(schema)
 
+    def outcome_wait(self, seconds: float) -> None:
+        """How long a mutation waits for what the other services make of it: usually not at all."""
+        self._service.settings = self._service.settings.model_copy(update={"outcome_wait": seconds})
+
     async def place(self, *lines: Any, come_to: str = "paid", **changes: Any) -> Order:
         """An order of Ann's that is `placed`, `paid`, has its `label`, is `out` or is `delivered`; nothing was said of it."""
         order = an_order(*lines, **changes)

@@ -13,7 +13,7 @@ from orders.domain import Act, Order, WayOut
 from orders.graph import OrderNode, TimelineEntry, load_order
 from orders.life import changes, items
 from orders.life.answers import OrderEdit, OrderExplanation
-from orders.life.asking import ask
+from orders.life.asking import ask, at_once
 from orders.life.commands import refuse
 from orders.life.explanation import explain
 from orders.life.inputs import ItemQuantityInput, kept, pieces, reason_of, required, time
@@ -97,7 +97,7 @@ class Mutation:
             return changes.hold(order_id, why, until, way_out, principal, tx)
 
         arguments = {"reason": why, "deadline": until, "wayOut": way_out}
-        return await ask(info, "holdOrder", id, arguments, command)
+        return await ask(info, "holdOrder", id, arguments, command, at_once)
 
     @strawberry.mutation(description="Ends one hold; the order may go out when none is left.")
     async def release_hold(
@@ -111,7 +111,7 @@ class Mutation:
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return changes.release_hold(order_id, str(hold_id), principal, tx)
 
-        return await ask(info, "releaseHold", id, {"holdId": str(hold_id)}, command)
+        return await ask(info, "releaseHold", id, {"holdId": str(hold_id)}, command, at_once)
 
 
 @strawberry.type

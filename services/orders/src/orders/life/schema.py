@@ -7,7 +7,7 @@ from strawberry.tools import merge_types
 
 from orders.graph import OrderNode
 from orders.life import changing, commands, many
-from orders.life.asking import ask
+from orders.life.asking import ask, at_once, refunds_are_done
 from orders.life.inputs import (
     ItemQuantityInput,
     UpdateOrderShippingInput,
@@ -20,10 +20,13 @@ from orders.life.inputs import (
     required,
 )
 from orders.life.rights import NOTES, RIGHTS, require, right_to_set
-from orders.status import Command
+from orders.status import Command, OrderStatus
 from shared.auth import Principal
 from shared.graphql import Info
 from shared.tx import Tx
+
+REFUNDING = frozenset({OrderStatus.CANCELLED, OrderStatus.REFUNDED})
+"""To become one of these gives money back."""
 
 
 @strawberry.type
@@ -42,11 +45,12 @@ class _Seed:
         require(info.context.principal, right_to_set(to))
         notes = notes_of(input.notes) if input.notes else None
         limits = info.context.service.settings.refund_limits
+        ready = refunds_are_done if to in REFUNDING else at_once
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return commands.update_status(order_id, to, notes, principal, limits, tx)
 
-        return await ask(info, "updateOrderStatus", id, {"status": to, "notes": notes}, command)
+        return await ask(info, "updateOrderStatus", id, {"status": to, "notes": notes}, command, ready)
 
     @strawberry.mutation(
         description="Writes carrier, service and tracking down without moving the order."
@@ -69,7 +73,7 @@ class _Seed:
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return commands.update_shipping(order_id, **given, principal=principal, tx=tx)  # type: ignore[arg-type] # carrier and service are there
 
-        return await ask(info, "updateOrderShipping", id, given, command)
+        return await ask(info, "updateOrderShipping", id, given, command, at_once)
 
     @strawberry.mutation(
         description="A paid order has left with it and becomes SHIPPED; any other only remembers it."
@@ -81,7 +85,7 @@ class _Seed:
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return commands.add_tracking(order_id, number, principal, tx)
 
-        return await ask(info, "addOrderTracking", id, {"tracking": number}, command)
+        return await ask(info, "addOrderTracking", id, {"tracking": number}, command, at_once)
 
     @strawberry.mutation(description="A paid order's refund is requested in the same moment.")
     async def cancel_order(
@@ -125,7 +129,7 @@ class _Seed:
     @strawberry.mutation
     async def mark_order_delivered(self, info: Info, id: strawberry.ID) -> OrderNode:  # noqa: A002 - seed A's name
         require(info.context.principal, RIGHTS[Command.MARK_DELIVERED])
-        return await ask(info, "markOrderDelivered", id, {}, commands.mark_delivered)
+        return await ask(info, "markOrderDelivered", id, {}, commands.mark_delivered, at_once)
 
     @strawberry.mutation(description="For staff's eyes only.")
     async def update_order_notes(self, info: Info, id: strawberry.ID, notes: str) -> OrderNode:  # noqa: A002 - seed A's name
@@ -135,7 +139,7 @@ class _Seed:
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return commands.update_notes(order_id, said, principal, tx)
 
-        return await ask(info, "updateOrderNotes", id, {"notes": said}, command)
+        return await ask(info, "updateOrderNotes", id, {"notes": said}, command, at_once)
 
 
 Mutation = merge_types("Mutation", (_Seed, changing.Mutation, many.Mutation))
