@@ -5,6 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orders.domain import ItemStatus
 from orders.life.items import cancel_items, change_address, edition
 from orders.status import OrderStatus
 from shared.contracts.money import allocate
@@ -17,6 +18,11 @@ def test_pieces_take_what_the_largest_remainder_gives_them(quantity: int, discou
     off, on = (allocate(amount, [1] * quantity) for amount in (discount, tax))
     for pieces in range(quantity + 1):
         assert line.worth(pieces) == pieces * 1000 - sum(off[:pieces]) + sum(on[:pieces])
+
+
+def test_the_items_of_an_order_for_nothing_are_paid_as_it_is() -> None:
+    order = an_order(status=OrderStatus.PROCESSING, total=0)
+    assert {order.item_status(line) for line in order.lines} == {ItemStatus.PAID}
 
 
 def test_an_edit_comes_to_what_its_preview_told_while_nothing_that_it_is_reckoned_from_has_changed() -> None:

@@ -270,7 +270,7 @@ class Order:
             return ItemStatus.CANCELLED
         if line.in_fulfilment or line.shipped:
             return ItemStatus.IN_FULFILMENT
-        return ItemStatus.PAID if self.captured else ItemStatus.PENDING
+        return ItemStatus.PENDING if self.status is OrderStatus.PENDING else ItemStatus.PAID
 
     def cancelled_pieces(self, line: Line) -> int:
         """A cancelled order keeps nothing but what had left before."""
