@@ -216,7 +216,7 @@ async def last_use_of_a_code(shop: Shop, shopper: str) -> Reading:
     code = (await shop.ask(SAVE_CODE, once))["saveDiscountCode"]["code"]
     first = await shop.place(shopper, {MUG: 2}, discountCode=code)
     await shop.ask(CANCEL, {"id": first["id"]}, role="shopper", subject=shopper)
-    order = await _once_given_back(shop, shopper, code)
+    order = await _once_given_back(shop, f"{shopper}-next", code)
     await shop.pay(order)
     order = await shop.until(order["id"], is_status("PROCESSING"))
     return await _delivered(shop, await _shipped(shop, order))
