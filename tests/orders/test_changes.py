@@ -48,7 +48,7 @@ EXPLAIN = (
     "query($id: ID!) { explainOrder(id: $id) { status sentence money { ordered captured refunded refundable due fees }"
     " waits { what since until } decided { what why actor } next { command to who } } }"
 )
-ELSEWHERE = {"street": "9 Elm", "city": "Reno", "state": "NV", "zipCode": "89501", "country": "US"}
+ELSEWHERE = {"street": "9 Elm", "city": "Oakland", "state": "CA", "zipCode": "94601", "country": "US"}
 
 
 @pytest.fixture
@@ -249,6 +249,15 @@ async def test_an_address_on_a_label_cannot_be_changed(counter: Counter) -> None
     order = await counter.place(*taxed(), come_to="label")
     refusal = await counter.refusal(PREVIEW, id=str(order.id), input={"shippingAddress": ELSEWHERE})
     assert refusal.code is Code.INVALID_TRANSITION
+
+
+async def test_another_state_has_another_price(counter: Counter) -> None:
+    order = await counter.place(*taxed())
+    wanted = {"shippingAddress": {**ELSEWHERE, "state": "NV"}}
+    assert (await counter.refusal(PREVIEW, SHOPPER, id=str(order.id), input=wanted)).code is Code.BAD_INPUT
+    refusal = await counter.refusal(EDIT, SHOPPER, id=str(order.id), input=wanted, version=edition(order))
+    assert refusal.code is Code.BAD_INPUT
+    assert await counter.said(order) == []
 
 
 async def test_an_edit_never_adds(counter: Counter) -> None:

@@ -15,7 +15,7 @@ from shared.contracts.money import to_major
 
 @strawberry.type(
     description="What an edit would come to: the order's worth before and after, and what goes back. Shipping, its tax and"
-    " the platform's fee stay as they are, also for another address. `version` is for editOrder."
+    " the platform's fee stay as they are, which is why the address stays in its country and state. `version` is for editOrder."
 )
 class OrderEdit:
     order_id: strawberry.ID

@@ -107,9 +107,18 @@ def _fewer(order: Order, line: Line, count: int) -> Line:
 
 
 def change_address(order: Order, address: dict[str, Any], act: Act) -> Decision:
-    """Of the same person, if it names nobody. Raises Refusal INVALID_TRANSITION once a label bears the old one."""
+    """Of the same person, if it names nobody. Raises Refusal INVALID_TRANSITION once a label bears the old one.
+
+    BAD_INPUT for another country or state: tax and shipping are those of the destination that was paid for.
+    """
     address = address | {"name": address["name"] or order.shipping_address["name"]}
     decision = decide(order, Command.EDIT_ADDRESS, act)
+    if decision.refused is None and _destination(address) != _destination(order.shipping_address):
+        raise Refusal(
+            Code.BAD_INPUT,
+            "Another country or state has another price: cancel the order and place it anew",
+            argument="shippingAddress",
+        )
     if decision.refused is not None or address == order.shipping_address:
         return decision
     if order.is_address_fixed:
@@ -126,6 +135,10 @@ def change_address(order: Order, address: dict[str, Any], act: Act) -> Decision:
         act.now, act.actor, str(Command.EDIT_ADDRESS), order.status, order.status, act.reason or "edited"
     )
     return Decision(replace(order, shipping_address=address, updated_at=act.now), (said,), (entry,))
+
+
+def _destination(address: dict[str, Any]) -> tuple[str, str]:
+    return address["country"].strip().upper(), address["state"].strip().upper()
 
 
 def edit(order: Order, address: dict[str, Any] | None, pieces: dict[int, int], act: Act) -> Decision:
