@@ -97,6 +97,13 @@ async def test_a_preview_refuses_what_an_order_would(till: Any) -> None:
         assert await refused(till.price(**bad)) == await refused(till.place(**bad))
 
 
+@pytest.mark.parametrize("zip_code", [" ", "9" * 501])
+async def test_a_refusal_names_an_argument_as_the_graph_does(till: Any, zip_code: str) -> None:
+    code, message = await refused(till.place(shippingAddress={**ADDRESS, "zipCode": zip_code}))
+    assert code == "BAD_INPUT"
+    assert "zipCode" in message
+
+
 async def test_what_can_be_sent_later_only_is_a_pre_order(till: Any) -> None:
     soon, later = now() + timedelta(days=10), now() + timedelta(days=30)
     await till.offer(a_sku("SOON", available_from=soon), a_sku("LATER", available_from=later))

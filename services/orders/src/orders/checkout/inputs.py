@@ -7,6 +7,7 @@ from uuid import UUID
 
 import strawberry
 from strawberry import UNSET
+from strawberry.utils.str_converters import to_camel_case
 
 from orders.answering import text
 from orders.checkout.place import Customer
@@ -129,11 +130,11 @@ def address_of(given: AddressInput) -> dict[str, Any]:
     """Raises Refusal BAD_INPUT."""
     for field in ("street", "city", "state", "zip_code", "country"):
         if not getattr(given, field).strip():
-            raise Refusal(Code.BAD_INPUT, f"The address needs its {field}")
+            raise Refusal(Code.BAD_INPUT, f"The address needs its {to_camel_case(field)}")
     if not _COUNTRY.fullmatch(given.country):
         raise Refusal(Code.BAD_INPUT, "country is an ISO 3166-1 alpha-2 code, such as US")
     fields = ((field.name, getattr(given, field.name)) for field in dataclasses.fields(given))
-    return {field: text(field, value) if value else None for field, value in fields}
+    return {field: text(to_camel_case(field), value) if value else None for field, value in fields}
 
 
 def named(address: dict[str, Any], name: str) -> dict[str, Any]:
