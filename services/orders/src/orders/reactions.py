@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
-from orders.decisions import decide, derive
+from orders.decisions import about_order, decide, derive
 from orders.domain import (
     OUT,
     Act,
@@ -96,11 +96,7 @@ def payment_failed(order: Order, code: str, act: Act, *, final: bool = False) ->
         return Decision(order)
     failed = replace(order, payment_status=PaymentStatus.FAILED, payment_processing=False, updated_at=act.now)
     told = facts.OrderPaymentFailed(
-        order_id=order.id,
-        order_number=order.order_number,
-        customer_id=order.customer_id,
-        partner_id=order.partner_id,
-        currency=order.currency,
+        **about_order(order),
         failed_at=act.now,
         code=code,
         final=final,
@@ -144,11 +140,7 @@ def refunded(order: Order, refund_id: UUID, amount: int, act: Act) -> Decision:
         )
     )
     told = facts.OrderRefunded(
-        order_id=order.id,
-        order_number=order.order_number,
-        customer_id=order.customer_id,
-        partner_id=order.partner_id,
-        currency=order.currency,
+        **about_order(order),
         refund_id=refund_id,
         refunded_at=act.now,
         amount=amount,

@@ -9,10 +9,12 @@ from orders import deadlines
 from orders.checkout.basket import Basket, Delivery, Offer, Terms, offer
 from orders.checkout.discounts import DiscountCode, invalid
 from orders.checkout.store import DISCOUNTS
-from orders.domain import Channel, Order, PaymentStatus
+from orders.decisions import about_order
+from orders.domain import Channel, Decision, Entry, Order, PaymentStatus
+from orders.handlers import settle
 from orders.status import OrderStatus
 from orders.store import ORDERS
-from orders.tables import customers, timeline
+from orders.tables import customers
 from shared.contracts import orders as facts
 from shared.tx import Tx
 
@@ -61,18 +63,8 @@ async def place(placing: Placing, actor: str, tx: Tx) -> str:
     tx.add(ORDERS, order)
     if not placing.customer_is_known:
         tx.upsert(customers, **placing.customer.said(), updated_at=tx.now)
-    tx.insert(
-        timeline,
-        id=tx.new_id(),
-        order_id=order.id,
-        at=tx.now,
-        actor=actor,
-        what="placed",
-        from_status=order.status,
-        to_status=order.status,
-        why="",
-    )
-    tx.emit(_order_placed(order, placing))
+    entry = Entry(tx.now, actor, "placed", order.status, order.status, "")
+    settle(tx, Decision(order, (_order_placed(order, placing),), (entry,)))
     tx.request(deadlines.UNPAID, order.id, due_at=tx.now + placing.unpaid_expiry)
     return str(order.id)
 
@@ -149,11 +141,7 @@ def _amounts(offered: Offer) -> dict[str, Any]:
 def _order_placed(order: Order, placing: Placing) -> facts.OrderPlaced:
     who = placing.customer
     return facts.OrderPlaced(
-        order_id=order.id,
-        order_number=order.order_number,
-        customer_id=order.customer_id,
-        partner_id=order.partner_id,
-        currency=order.currency,
+        **about_order(order),
         placed_at=order.created_at,
         lines=tuple(
             facts.Line(
