@@ -147,8 +147,9 @@ class Postgres(EmbeddedServer):
             unprivileged.hand_over(fresh)
             unprivileged.hand_over(password)
             how = ("--auth=scram-sha-256", f"--username={_ADMIN}", f"--pwfile={password}", "--encoding=UTF8")
-            # The same order of text on every machine, whatever its locale.
-            where = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+            # The same order of text on every machine, whatever its locale. pg_trgm asks the C library what a letter is.
+            order = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
+            where = (*order, "--lc-ctype=C.UTF-8")
             less = ("--no-instructions", *(["--no-sync"] if self._fast else []))
             await run(self._command("initdb", log, "-D", str(fresh), *how, *where, *less))
         finally:

@@ -17,7 +17,7 @@ from orders.status import OrderStatus
 from shared.commands import uuid_or
 from shared.errors import Code, Refusal
 
-LEAST_SEARCHED = 3
+LEAST_SEARCHED = 2
 """Characters; what is shorter has no trigram, and an index finds nothing by it."""
 GONE = (OrderStatus.SHIPPED, OrderStatus.DELIVERED, OrderStatus.RETURNED, OrderStatus.REFUNDED)
 """What has left as a whole. An order that went out in part is PROCESSING still; REFUNDED is only what was shipped before."""

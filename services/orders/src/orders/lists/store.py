@@ -62,8 +62,9 @@ _DAYS_OF_DIGITS = {4: 366, 5: 280, 6: 31, 7: 10, 8: 1}
 _PLACED_WITHIN = timedelta(hours=1)
 """After its number was drawn."""
 _HAS_TRIGRAM = re.compile(r"[^\W_]{3}")
-_CAN_BE_LOOKED_UP = re.compile(r"[^\W_]{3}|[\W_][^\W_]|[^\W_]{2}[\W_]")
-"""What pg_trgm takes a trigram from: three letters or digits, the beginning of a word, or the end of one."""
+_WITHIN_A_WORD = re.compile(r"[^\W_]{3}|[\W_][^\W_]|[^\W_]{2}[\W_]")
+"""What pg_trgm takes a trigram from, wherever it stands: three letters or digits, the beginning of a word, or the end of one."""
+_LETTER = re.compile(r"[^\W_]")
 
 Keys = Select[Any] | CompoundSelect[Any]
 
@@ -288,7 +289,7 @@ async def _customers_like(db: Database, term: str) -> list[UUID]:
 
     Nobody for signs alone: no index finds those, and all customers would be read.
     """
-    if not _CAN_BE_LOOKED_UP.search(term):
+    if not _LETTER.search(term):
         return []
     searched = literal_column(SEARCHED, Text)
     local, at, domain = term.partition("@")
@@ -297,7 +298,7 @@ async def _customers_like(db: Database, term: str) -> list[UUID]:
         indexed = searched.ilike(f"%{_escaped(local)}@%")
         part_of = and_(indexed, (searched + "").ilike(f"%{_escaped(term)}%"))
     else:
-        part_of = or_(*(searched.ilike(f"%{_escaped(each)}%") for each in sorted({term, *_digits(term)})))
+        part_of = or_(*(searched.ilike(each) for each in _patterns(term)))
     found = await db.fetch(select(customers.c.id).where(part_of).limit(MOST_CUSTOMERS + 1))
     if len(found) > MOST_CUSTOMERS:
         raise Refusal(
@@ -306,6 +307,13 @@ async def _customers_like(db: Database, term: str) -> list[UUID]:
             argument="search",
         )
     return [row.id for row in found]
+
+
+def _patterns(term: str) -> list[str]:
+    """Any part of a name, email or phone; of one or two letters, which have no trigram (Bo, 李明), the beginning of a word."""
+    if _WITHIN_A_WORD.search(term):
+        return [f"%{_escaped(each)}%" for each in sorted({term, *_digits(term)})]
+    return [f"{before}{_escaped(term)}%" for before in ("", "% ", "%\n")]
 
 
 def _digits(term: str) -> list[str]:
