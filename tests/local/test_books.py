@@ -52,7 +52,7 @@ def fact(id_: int, type_: str) -> dict[str, Any]:
         "key": ORDER,
         "type": type_,
         "time": "2026-01-01T00:00:01",
-        "body": orjson.dumps({"order_id": ORDER}),
+        "body": orjson.dumps({"order_id": ORDER, "total": 500}),
     }
 
 
@@ -133,6 +133,10 @@ LIES: dict[str, tuple[str, Lie]] = {
     "payments knows of no capture": ("captured =", lambda e: set_(e.payments, captured_amount=0)),
     "orders knows of no capture": ("captured =", lambda e: set_(e.orders, captured=0, refunded=0)),
     "captured too little": ("captured =", lambda e: set_(e.orders, total=501)),
+    "captured something else than it was placed with": (
+        "captured =",
+        lambda e: e.facts.append({**fact(3, "order.placed"), "body": orjson.dumps({"total": 499})}),
+    ),
     "staff took money that orders does not know": (
         "captured =",
         lambda e: set_(e.payments, captured_amount=600, external_amount=100),

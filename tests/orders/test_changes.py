@@ -1,9 +1,7 @@
-"""Items, edits and holds of an order, as people ask for them of the storefront graph, on a real database."""
+"""Items and holds of an order, as people ask for them of the storefront graph, on a real database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -11,60 +9,31 @@ from uuid import uuid4
 import pytest
 
 from orders.deadlines import deadlines
-from orders.domain import ItemStatus, Order, OrderType
-from orders.life.items import edition
+from orders.domain import ItemStatus, OrderType
 from orders.status import OrderStatus
-from shared.contracts.payments import PaymentRefunded, PaymentRefundFailed
 from shared.contracts.shipping import ShipmentFailed
 from shared.errors import Code
 from shared.worker import Worker
-from support.counter import Counter, a_counter, a_guest, captured, dispatched, labelled
-from support.orders import NOW, OTHER, SHOPPER, STAFF, a_line
+from support.counter import (
+    CANCEL_ITEMS,
+    EXPLAIN,
+    ITEMS,
+    RELEASE,
+    Counter,
+    a_guest,
+    captured,
+    dispatched,
+    labelled,
+    some,
+    taxed,
+)
+from support.orders import NOW, OTHER, SHOPPER, STAFF
 
-ITEMS = "items { status quantity cancelledQuantity shippedQuantity deliveredQuantity returnedQuantity refunded discount tax }"
-CANCEL_ITEMS = (
-    "mutation($id: ID!, $items: [ItemQuantityInput!]!, $reason: String)"
-    f" {{ cancelOrderItems(id: $id, items: $items, reason: $reason) {{ status {ITEMS} }} }}"
-)
-REFUND_ITEMS = (
-    "mutation($id: ID!, $items: [ItemQuantityInput!], $amount: Float)"
-    f" {{ refundOrder(id: $id, items: $items, amount: $amount) {{ status {ITEMS} }} }}"
-)
 SEEN = f"query($id: ID!) {{ order(id: $id) {{ status {ITEMS} holds {{ reason heldBy deadline wayOut releasedAt }} timeline {{ what why actor }} }} }}"
-PREVIEW = (
-    "query($id: ID!, $input: OrderEditInput!) { previewOrderEdit(id: $id, input: $input)"
-    " { version totalBefore totalAfter refund currency } }"
-)
-EDIT = (
-    "mutation($id: ID!, $input: OrderEditInput!, $version: String!) { editOrder(id: $id, input: $input, version: $version)"
-    " { status total shippingAddress { street name } items { quantity cancelledQuantity } } }"
-)
 HOLD = (
     "mutation($id: ID!, $reason: String!, $deadline: String, $wayOut: HoldWayOut! = STAFF)"
     " { holdOrder(id: $id, reason: $reason, deadline: $deadline, wayOut: $wayOut) { status holds { id releasedAt } } }"
 )
-RELEASE = "mutation($id: ID!, $hold: ID!) { releaseHold(id: $id, holdId: $hold) { holds { releasedAt } } }"
-EXPLAIN = (
-    "query($id: ID!) { explainOrder(id: $id) { status sentence money { ordered captured refunded refundable due fees }"
-    " waits { what since until } decided { what why actor } next { command to who } } }"
-)
-ELSEWHERE = {"street": "9 Elm", "city": "Oakland", "state": "CA", "zipCode": "94601", "country": "US"}
-
-
-@pytest.fixture
-async def counter(fresh_databases: Callable[..., Awaitable[dict[str, str]]]) -> AsyncIterator[Counter]:
-    async with a_counter((await fresh_databases("orders"))["orders"]) as counter:
-        yield counter
-
-
-def some(order: Order, **lines: int) -> list[dict[str, Any]]:
-    """`some(order, _1=2)`: two pieces of the first line."""
-    return [{"itemId": f"{order.id}:{name[1:]}", "quantity": count} for name, count in lines.items()]
-
-
-def taxed() -> tuple[Any, ...]:
-    """Three at 10.00 less 1.00, plus 0.50; one at 5.00."""
-    return replace(a_line(1, 3, 1000), discount=100, tax=50), a_line(2, 1, 500)
 
 
 async def test_cancelled_pieces_cost_their_price_less_discount_plus_tax_and_the_last_takes_the_rest(
@@ -134,148 +103,6 @@ async def test_two_partial_shipments_keep_the_order_processing_until_the_second_
     await counter.hear(dispatched(order, second, {1: 1, 2: 1}))
     seen = await counter.ask(SEEN, id=str(order.id))
     assert (seen["status"], [item["status"] for item in seen["items"]]) == ("SHIPPED", ["SHIPPED"] * 2)
-
-
-async def test_a_refund_by_item_marks_the_item_once_it_is_done_and_an_amount_marks_none(
-    counter: Counter,
-) -> None:
-    order = await counter.place(*taxed(), come_to="delivered")
-    await counter.ask(REFUND_ITEMS, id=str(order.id), items=some(order, _1=2))
-    await counter.ask(REFUND_ITEMS, id=str(order.id), amount=1.0)
-    by_item, by_amount = (await counter.read(order)).refunds
-    assert (by_item.amount, by_amount.amount) == (2000 - 67 + 34, 100)
-    await counter.hear(_refunded(order, by_amount.id, by_amount.amount))
-    assert (await counter.read(order)).lines[0].refunded == 0
-    await counter.hear(_refunded(order, by_item.id, by_item.amount))
-    seen = await counter.ask(SEEN, id=str(order.id))
-    assert [item["refunded"] for item in seen["items"]] == [19.67, 0.0]
-    refusal = await counter.refusal(REFUND_ITEMS, id=str(order.id), items=some(order, _1=2))
-    assert refusal.code is Code.NOT_REFUNDABLE
-
-
-async def test_a_full_refund_marks_every_item(counter: Counter) -> None:
-    order = await counter.place(*taxed(), come_to="delivered")
-    await counter.ask(REFUND_ITEMS, id=str(order.id))
-    [refund] = (await counter.read(order)).refunds
-    await counter.hear(_refunded(order, refund.id, refund.amount))
-    seen = await counter.ask(SEEN, id=str(order.id))
-    assert (seen["status"], [item["refunded"] for item in seen["items"]]) == ("REFUNDED", [29.5, 5.0])
-
-
-async def test_pieces_whose_refund_failed_can_be_refunded_again(counter: Counter) -> None:
-    order = await counter.place(*taxed(), come_to="delivered")
-    await counter.ask(REFUND_ITEMS, id=str(order.id), items=some(order, _1=3))
-    [refund] = (await counter.read(order)).refunds
-    failed = PaymentRefundFailed(
-        order_id=order.id, currency="USD", amount=refund.amount, refund_id=refund.id, reason="bank"
-    )
-    await counter.hear(failed)
-    await counter.ask(REFUND_ITEMS, id=str(order.id), items=some(order, _1=3))
-    assert (await counter.read(order)).refundable == order.total - refund.amount
-
-
-async def test_pieces_never_cost_more_than_their_line_whichever_refund_of_them_failed(
-    counter: Counter,
-) -> None:
-    order = await counter.place(*taxed(), come_to="delivered")
-    for _ in range(2):
-        await counter.ask(REFUND_ITEMS, id=str(order.id), items=some(order, _1=1))
-    first, second = (await counter.read(order)).refunds
-    assert first.amount != second.amount
-    await counter.hear(
-        PaymentRefundFailed(
-            order_id=order.id, currency="USD", amount=first.amount, refund_id=first.id, reason="bank"
-        )
-    )
-    await counter.ask(REFUND_ITEMS, id=str(order.id), items=some(order, _1=2))
-    after = await counter.read(order)
-    assert order.total - after.refundable == order.lines[0].worth(3)
-
-
-async def test_a_refund_is_of_an_amount_or_of_items(counter: Counter) -> None:
-    order = await counter.place(*taxed(), come_to="delivered")
-    refusal = await counter.refusal(REFUND_ITEMS, id=str(order.id), items=some(order, _1=1), amount=1.0)
-    assert refusal.code is Code.BAD_INPUT
-
-
-def _refunded(order: Order, refund_id: Any, amount: int) -> PaymentRefunded:
-    return PaymentRefunded(
-        order_id=order.id, currency="USD", amount=amount, refund_id=refund_id, refunded_at=NOW
-    )
-
-
-async def test_an_edit_does_what_its_preview_told(counter: Counter) -> None:
-    order = await counter.place(*taxed())
-    wanted = {"shippingAddress": ELSEWHERE, "items": some(order, _1=1)}
-    preview = await counter.ask(PREVIEW, SHOPPER, id=str(order.id), input=wanted)
-    assert preview["totalBefore"] == (order.total / 100)
-    assert preview["refund"] == 19.67
-    assert round(preview["totalBefore"] - preview["totalAfter"], 2) == preview["refund"]
-    assert await counter.said(order) == []
-    version = preview["version"]
-    answer = await counter.ask(EDIT, SHOPPER, id=str(order.id), input=wanted, version=version)
-    assert answer["shippingAddress"] == {"street": "9 Elm", "name": "Ann Lee"}
-    assert answer["items"][0] == {"quantity": 3, "cancelledQuantity": 2}
-    assert await counter.said(order) == [
-        "order.address_changed",
-        "order.items_cancelled",
-        "order.refund_requested",
-    ]
-    assert (await counter.read(order)).refunds[0].amount == 1967
-    refusal = await counter.refusal(EDIT, SHOPPER, id=str(order.id), input=wanted, version=version)
-    assert refusal.code is Code.ORDER_CHANGED
-
-
-async def test_an_edit_is_refused_when_the_order_has_moved_since(counter: Counter) -> None:
-    order = await counter.place(*taxed())
-    wanted = {"items": some(order, _1=1)}
-    preview = await counter.ask(PREVIEW, SHOPPER, id=str(order.id), input=wanted)
-    await counter.hear(labelled(order, uuid4(), {1: 1}))
-    refusal = await counter.refusal(EDIT, SHOPPER, id=str(order.id), input=wanted, version=preview["version"])
-    assert refusal.code is Code.ORDER_CHANGED
-    assert await counter.said(order) == []
-
-
-async def test_an_edit_that_cannot_be_done_whole_is_not_done_at_all(counter: Counter) -> None:
-    order = await counter.place(*taxed(), come_to="placed")
-    wanted = {"shippingAddress": ELSEWHERE, "items": some(order, _1=1)}
-    refusal = await counter.refusal(EDIT, SHOPPER, id=str(order.id), input=wanted, version=edition(order))
-    assert refusal.code is Code.INVALID_TRANSITION
-    assert (await counter.read(order)).shipping_address == order.shipping_address
-    assert await counter.said(order) == []
-
-
-async def test_an_address_on_a_label_cannot_be_changed(counter: Counter) -> None:
-    order = await counter.place(*taxed(), come_to="label")
-    refusal = await counter.refusal(PREVIEW, id=str(order.id), input={"shippingAddress": ELSEWHERE})
-    assert refusal.code is Code.INVALID_TRANSITION
-
-
-async def test_another_state_has_another_price(counter: Counter) -> None:
-    order = await counter.place(*taxed())
-    wanted = {"shippingAddress": {**ELSEWHERE, "state": "NV"}}
-    assert (await counter.refusal(PREVIEW, SHOPPER, id=str(order.id), input=wanted)).code is Code.BAD_INPUT
-    refusal = await counter.refusal(EDIT, SHOPPER, id=str(order.id), input=wanted, version=edition(order))
-    assert refusal.code is Code.BAD_INPUT
-    assert await counter.said(order) == []
-
-
-async def test_an_edit_never_adds(counter: Counter) -> None:
-    order = await counter.place(*taxed())
-    await counter.ask(CANCEL_ITEMS, SHOPPER, id=str(order.id), items=some(order, _1=1))
-    refusal = await counter.refusal(PREVIEW, SHOPPER, id=str(order.id), input={"items": some(order, _1=3)})
-    assert refusal.code is Code.BAD_INPUT
-
-
-async def test_an_edit_under_its_key_is_done_once(counter: Counter) -> None:
-    order = await counter.place(*taxed())
-    wanted = {"items": some(order, _1=1)}
-    answers = [
-        await counter.ask(EDIT, SHOPPER, key="k", id=str(order.id), input=wanted, version=edition(order))
-        for _ in range(2)
-    ]
-    assert answers[0] == answers[1]
-    assert len((await counter.read(order)).refunds) == 1
 
 
 async def test_a_hold_keeps_the_order_from_going_out_until_it_is_released(counter: Counter) -> None:

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orders.domain import ItemStatus
-from orders.life.items import cancel_items, change_address, edition
+from orders.life.addresses import change_address
+from orders.life.items import cancel_items, edition
 from orders.status import OrderStatus
 from shared.contracts.money import allocate
-from support.orders import ACT, ADDRESS, a_line, an_order
+from support.orders import ACT, ADDRESS, TERMS, a_line, an_order
 
 
 @given(st.integers(1, 60), st.integers(0, 500), st.integers(0, 500))
@@ -30,5 +31,5 @@ def test_an_edit_comes_to_what_its_preview_told_while_nothing_that_it_is_reckone
     previewed = edition(order)
     assert edition(replace(order, stripe_fee=30, version=order.version + 1)) == previewed
     fewer_pieces = cancel_items(order, {1: 1}, ACT).order
-    elsewhere = change_address(order, {**ADDRESS, "street": "2 Elm Street"}, ACT).order
+    elsewhere = change_address(order, {**ADDRESS, "street": "2 Elm Street"}, TERMS.taxes, ACT).order
     assert len({previewed, edition(fewer_pieces), edition(elsewhere)}) == 3

@@ -1,7 +1,6 @@
 """What people do with an order, as they ask it of the storefront graph, on a real database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
@@ -11,7 +10,7 @@ from sqlalchemy import text
 from orders.status import OrderStatus
 from shared.auth import ANONYMOUS, Principal, Scope
 from shared.errors import Code, Refusal
-from support.counter import Counter, a_counter, a_guest, captured, dispatched, staff_with
+from support.counter import Counter, a_guest, captured, dispatched, staff_with
 from support.orders import OTHER, SHOPPER, a_line
 
 UPDATE_STATUS = "mutation($id: ID!, $input: UpdateOrderStatusInput!) { updateOrderStatus(id: $id, input: $input) { status notes nextStatuses } }"
@@ -37,12 +36,6 @@ MANY = (
     " { id order { status notes } error { code message } } }"
 )
 SUPPORT, FULFILMENT, FINANCE = Scope.SUPPORT, Scope.FULFILMENT, Scope.FINANCE
-
-
-@pytest.fixture
-async def counter(fresh_databases: Callable[..., Awaitable[dict[str, str]]]) -> AsyncIterator[Counter]:
-    async with a_counter((await fresh_databases("orders"))["orders"]) as counter:
-        yield counter
 
 
 def to(status: str, **more: str) -> dict[str, str]:

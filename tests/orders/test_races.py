@@ -1,7 +1,7 @@
 """Two who ask the same of an order at once, on a real database: whoever is first, the books are right."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -19,7 +19,7 @@ from shared.errors import Code, Refusal
 from shared.ids import uuid7
 from shared.jobs import Job
 from shared.tx import Tx
-from support.counter import Counter, a_counter, captured, labelled
+from support.counter import Counter, captured, labelled
 from support.orders import SHOPPER, STAFF, a_line
 
 ROUNDS = 12
@@ -30,12 +30,6 @@ CANCEL_ITEMS = (
     "mutation($id: ID!, $items: [ItemQuantityInput!]!) { cancelOrderItems(id: $id, items: $items) { id } }"
 )
 MANY = "mutation($ids: [ID!]!) { updateOrdersStatus(ids: $ids, status: CANCELLED) { error { code } } }"
-
-
-@pytest.fixture
-async def counter(fresh_databases: Callable[..., Awaitable[dict[str, str]]]) -> AsyncIterator[Counter]:
-    async with a_counter((await fresh_databases("orders"))["orders"]) as counter:
-        yield counter
 
 
 async def at_once(*work: Coroutine[Any, Any, Any]) -> list[Code | None]:

@@ -29,7 +29,8 @@ SET_STATUS = "mutation($id: ID!, $status: OrderStatus!) { updateOrderStatus(id: 
 HOLD = 'mutation($id: ID!) { it: holdOrder(id: $id, reason: "checking the address") { holds { id } } }'
 RELEASE = "mutation($id: ID!, $hold: ID!) { releaseHold(id: $id, holdId: $hold) { id } }"
 PREVIEW = (
-    "query($id: ID!, $input: OrderEditInput!) { it: previewOrderEdit(id: $id, input: $input) { version } }"
+    "query($id: ID!, $input: OrderEditInput!) { it: previewOrderEdit(id: $id, input: $input)"
+    " { version totalAfter refund } }"
 )
 EDIT = (
     "mutation($id: ID!, $input: OrderEditInput!, $version: String!) {"
@@ -80,6 +81,20 @@ async def test_pieces_that_were_cancelled_are_in_no_parcel(world: World) -> None
     [number] = [each["trackingNumber"] for each in order["shipments"] if each["trackingNumber"]]
     await world.shop.carrier_says(number, "DELIVERED")
     await world.shop.until(order["id"], is_status("DELIVERED"))
+    assert await settled(world, order["id"]) == []
+
+
+async def test_an_order_that_goes_where_tax_is_less_gives_the_difference_back(world: World) -> None:
+    order = await paid(world, {SHIRT: 2})
+    oregon = {**ADDRESS, "street": "9 Elm", "city": "Portland", "state": "OR", "zipCode": "97201"}
+    asked = {"id": order["id"], "input": {"shippingAddress": oregon}}
+    preview = (await world.shop.ask(PREVIEW, asked))["it"]
+    assert preview["refund"] == round(order["total"] - preview["totalAfter"], 2) > 0
+    await world.shop.ask(EDIT, {**asked, "version": preview["version"]})
+    await world.network.settle()
+    edited = await label(world, order["id"])
+    assert edited["total"] == preview["totalAfter"]
+    assert edited["payment"]["refundedAmount"] == preview["refund"]
     assert await settled(world, order["id"]) == []
 
 

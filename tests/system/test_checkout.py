@@ -24,10 +24,13 @@ async def place(world: World, **changes: Any) -> Reading:
     return order
 
 
-async def test_the_total_is_the_catalogues_prices_and_the_rate_of_the_delivery_speed(world: World) -> None:
+async def test_the_total_is_the_catalogues_prices_the_rate_of_the_delivery_speed_and_tax(
+    world: World,
+) -> None:
     items = [{"sku": MUG, "quantity": 3}, {"sku": POSTER, "quantity": 1}]
     order = await place(world, items=items, deliverySpeed="express")
-    assert order["total"] == 3 * 12.50 + 9.90 + 14.99
+    tax = 3.44  # 7.25 % of the goods
+    assert order["total"] == round(3 * 12.50 + 9.90 + 14.99 + tax, 2)
 
 
 async def test_the_answer_has_what_the_browser_needs_to_pay(world: World) -> None:

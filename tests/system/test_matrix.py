@@ -52,6 +52,7 @@ MAY: dict[str, set[str]] = {
     "mutation releaseHold": {"support"},
     "mutation updateOrderNotes": {"support"},
     "mutation refundOrder": {"support", "finance"},
+    "mutation retryRefund": {"support", "finance"},
     "mutation saveDiscountCode": {"finance"},
     "mutation confirmExternalRefund": {"finance"},
     "mutation updateOrderStatus": {"fulfilment"},

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from decimal import Decimal
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,8 @@ from sqlalchemy import text
 from strawberry.dataloader import DataLoader
 
 from orders import store
-from orders.domain import Order, Stage
+from orders.checkout.checkout import Checkout
+from orders.domain import Order, Refund, Stage
 from orders.handlers import handlers
 from orders.reactions import payment_captured, shipment_reached
 from orders.schema import schema
@@ -22,7 +24,7 @@ from shared.auth import Principal, Role, Scope
 from shared.commands import execute
 from shared.contracts.envelope import Fact
 from shared.contracts.orders import LineQuantity
-from shared.contracts.payments import PaymentCaptured
+from shared.contracts.payments import PaymentCaptured, PaymentRefunded, PaymentRefundFailed
 from shared.contracts.shipping import ShipmentDispatched, ShipmentLabelled
 from shared.db import Database
 from shared.errors import Refusal
@@ -32,7 +34,23 @@ from shared.inbox import Inbox
 from shared.tx import Tx
 from shared.waits import Waits
 from support.accounts import record
-from support.orders import NOW, STAFF, all_lines, an_order, later
+from support.orders import NOW, STAFF, a_line, all_lines, an_order, later
+
+ITEMS = "items { status quantity cancelledQuantity shippedQuantity deliveredQuantity returnedQuantity refunded discount tax }"
+CANCEL_ITEMS = (
+    "mutation($id: ID!, $items: [ItemQuantityInput!]!, $reason: String)"
+    f" {{ cancelOrderItems(id: $id, items: $items, reason: $reason) {{ status {ITEMS} }} }}"
+)
+REFUND_ITEMS = (
+    "mutation($id: ID!, $items: [ItemQuantityInput!], $amount: Float)"
+    f" {{ refundOrder(id: $id, items: $items, amount: $amount) {{ status {ITEMS} }} }}"
+)
+EXPLAIN = (
+    "query($id: ID!) { explainOrder(id: $id) { status sentence money { ordered captured refunded refundable due fees }"
+    " waits { what since until } decided { what why actor } next { command to who } } }"
+)
+RELEASE = "mutation($id: ID!, $hold: ID!) { releaseHold(id: $id, holdId: $hold) { holds { releasedAt } } }"
+TAX_RATES = {"US-CA": Decimal("0.1"), "US-OR": Decimal("0.04"), "US-NY": Decimal("0.12")}
 
 
 def staff_with(*scopes: Scope) -> Principal:
@@ -48,9 +66,11 @@ class Counter:
 
     def __init__(self, db: Database) -> None:
         self.db, self.inbox = db, Inbox(db, handlers)
+        settings = Settings(database_url=db.url, kafka_url="nowhere:9", outcome_wait=0, tax_rates=TAX_RATES)
         self._service = SimpleNamespace(
             db=db,
-            settings=Settings(database_url=db.url, kafka_url="nowhere:9", outcome_wait=0),
+            settings=settings,
+            checkout=Checkout(settings),
             waits=Waits(db),
             readings=DataLoader(partial(store.anybodys_orders, db), cache=False),
         )
@@ -114,6 +134,16 @@ class Counter:
         return [(row.what, row.why) for row in rows]
 
 
+def some(order: Order, **lines: int) -> list[dict[str, Any]]:
+    """`some(order, _1=2)`: two pieces of the first line."""
+    return [{"itemId": f"{order.id}:{name[1:]}", "quantity": count} for name, count in lines.items()]
+
+
+def taxed() -> tuple[Any, ...]:
+    """Three at 10.00 less 1.00, plus 0.50; one at 5.00."""
+    return replace(a_line(1, 3, 1000), discount=100, tax=50), a_line(2, 1, 500)
+
+
 @asynccontextmanager
 async def a_counter(url: str) -> AsyncIterator[Counter]:
     db = Database(url)
@@ -162,3 +192,15 @@ def dispatched(order: Order, shipment_id: UUID, lines: dict[int, int]) -> Shipme
 
 def _lines(lines: dict[int, int]) -> tuple[LineQuantity, ...]:
     return tuple(LineQuantity(line=line, quantity=quantity) for line, quantity in lines.items())
+
+
+def refund_failed(order: Order, refund: Refund) -> PaymentRefundFailed:
+    return PaymentRefundFailed(
+        order_id=order.id, currency="USD", amount=refund.amount, refund_id=refund.id, reason="bank"
+    )
+
+
+def refunded(order: Order, refund_id: Any, amount: int) -> PaymentRefunded:
+    return PaymentRefunded(
+        order_id=order.id, currency="USD", amount=amount, refund_id=refund_id, refunded_at=NOW
+    )

@@ -14,6 +14,7 @@ from uuid import UUID, uuid5
 import orjson
 
 from orders.checkout import place
+from orders.checkout.discounts import DiscountCode, DiscountKind
 from orders.deadlines import deadlines
 from orders.domain import Channel, Line, Order, OrderType, Stage
 from orders.handlers import handlers
@@ -28,6 +29,8 @@ from shared.tx import Cause, Requested, Tx
 from support.orders import ADDRESS, SHOPPER, TERMS, a_basket
 
 START = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
+LESS = DiscountCode("LESS", 1, DiscountKind.PERCENT, 777, "USD", 0, None, None, None, 0, True, START)
+"""7.77 % off: with the tax on what is left, no piece costs the same as the next."""
 _JSON = ("lines", "shipments", "refunds", "holds", "shipping_address", "billing_address", "metadata")
 
 
@@ -63,7 +66,7 @@ class Desk:
         who = place.Customer(SHOPPER.customer_id or UUID(int=0), "test", "ann", "Ann Lee", None, None)
         expiry = timedelta(days=1)
         placing = place.Placing(
-            "ORD-1", Channel.STOREFRONT, who, a_basket(lines), TERMS, ADDRESS, ADDRESS, expiry
+            "ORD-1", Channel.STOREFRONT, who, a_basket(lines), TERMS, ADDRESS, ADDRESS, expiry, LESS
         )
         self.run(lambda tx: place.place(placing, "shopper:ann", tx))
         if available is not None:

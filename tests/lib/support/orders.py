@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from itertools import count
 from typing import Any
 from uuid import UUID, uuid4
@@ -79,7 +80,7 @@ def an_order(*lines: Line, **changes: Any) -> Order:
     return replace(order, **changes)
 
 
-TERMS = Terms(TaxTable({}), Fee())
+TERMS = Terms(TaxTable({"US-CA": Decimal("0.0725"), "US-NY": Decimal("0.08875")}), Fee())
 
 
 def a_basket(lines: tuple[Line, ...], **changes: Any) -> Basket:

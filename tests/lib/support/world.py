@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import Any
 
 import sandbox
@@ -120,9 +121,12 @@ def _services(
             "auth_issuers": issuers(box, urls),
         }
 
-    quotes: dict[str, Any] = {"quote_issuer": signed_by("shipping", urls["shipping"])}
+    checkout: dict[str, Any] = {
+        "quote_issuer": signed_by("shipping", urls["shipping"]),
+        "tax_rates": {"US-CA": Decimal("0.0725"), "US-OR": Decimal("0.01"), "US-NY": Decimal("0.08875")},
+    }
     return [
-        build_orders(OrdersSettings(**common("orders"), **quotes)),
+        build_orders(OrdersSettings(**common("orders"), **checkout)),
         build_payments(
             PaymentsSettings(
                 **common("payments"),

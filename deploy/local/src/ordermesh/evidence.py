@@ -40,6 +40,12 @@ class Evidence:
     effects: list[Reading]
     in_flight: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def placed(self) -> dict[str, int]:
+        """What each order cost when it was placed, in minor units."""
+        placed = (fact for fact in self.facts if fact["type"] == "order.placed")
+        return {fact["key"]: orjson.loads(fact["body"])["total"] for fact in placed}
+
 
 _TABLES = {
     "orders": ("orders", "timeline"),

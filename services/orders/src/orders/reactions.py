@@ -86,7 +86,7 @@ def _paid_twice(order: Order, amount: int, intent_id: str | None, act: Act) -> D
     refund_id = uuid5(order.id, f"paid twice {intent_id}")
     if any(refund.id == refund_id for refund in order.refunds):
         return Decision(order)
-    paid = replace(order, captured=order.captured + amount, updated_at=act.now)
+    paid = with_refunds(replace(order, captured=order.captured + amount, updated_at=act.now))
     back = replace(act, amount=amount, refund_id=refund_id, reason="paid twice")
     return decide(paid, Happened.PAID_TWICE, back)
 

@@ -25,6 +25,7 @@ class Command(StrEnum):
     MARK_DELIVERED = "mark delivered"
     MARK_RETURNED = "mark returned"
     REFUND = "refund"
+    REFUND_AGAIN = "refund again"
     CANCEL_ITEMS = "cancel items"
     EDIT_ADDRESS = "change the address"
     TRACK = "write down its tracking"
@@ -103,6 +104,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.MARK_DELIVERED: Refuse("it is not paid"),
         Command.MARK_RETURNED: Refuse("it is not paid"),
         Command.REFUND: Refuse("nothing was paid"),
+        Command.REFUND_AGAIN: Refuse("nothing was paid"),
         Command.CANCEL_ITEMS: Refuse("it is not paid: cancel it and order anew"),
         Command.EDIT_ADDRESS: _ALLOWED,
         Command.TRACK: _ALLOWED,
@@ -125,6 +127,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.MARK_DELIVERED: Refuse("not everything has been shipped"),
         Command.MARK_RETURNED: Refuse("not everything has been shipped"),
         Command.REFUND: Refuse("it has not been shipped: cancel it instead"),
+        Command.REFUND_AGAIN: _ALLOWED,
         Command.CANCEL_ITEMS: _ALLOWED,
         Command.EDIT_ADDRESS: _ALLOWED,
         Command.TRACK: _ALLOWED,
@@ -147,6 +150,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.MARK_DELIVERED: Move(OrderStatus.DELIVERED),
         Command.MARK_RETURNED: Move(OrderStatus.RETURNED),
         Command.REFUND: _REFUND,
+        Command.REFUND_AGAIN: _ALLOWED,
         Command.CANCEL_ITEMS: _OUT,
         Command.EDIT_ADDRESS: _OUT,
         Command.TRACK: _ALLOWED,
@@ -169,6 +173,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.MARK_DELIVERED: _REPEAT,
         Command.MARK_RETURNED: Move(OrderStatus.RETURNED),
         Command.REFUND: _REFUND,
+        Command.REFUND_AGAIN: _ALLOWED,
         Command.CANCEL_ITEMS: _OUT,
         Command.EDIT_ADDRESS: _OUT,
         Command.TRACK: _ALLOWED,
@@ -191,6 +196,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.MARK_DELIVERED: _IS_CANCELLED,
         Command.MARK_RETURNED: _IS_CANCELLED,
         Command.REFUND: _REFUND,
+        Command.REFUND_AGAIN: _ALLOWED,
         Command.CANCEL_ITEMS: _IS_CANCELLED,
         Command.EDIT_ADDRESS: _IS_CANCELLED,
         Command.TRACK: _IS_CANCELLED,
@@ -213,6 +219,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.MARK_DELIVERED: _CAME_BACK,
         Command.MARK_RETURNED: _REPEAT,
         Command.REFUND: _REFUND,
+        Command.REFUND_AGAIN: _ALLOWED,
         Command.CANCEL_ITEMS: _CAME_BACK,
         Command.EDIT_ADDRESS: _CAME_BACK,
         Command.TRACK: _ALLOWED,
@@ -235,6 +242,7 @@ TABLE: dict[OrderStatus, dict[Trigger, Cell]] = {
         Command.MARK_DELIVERED: _IS_REFUNDED,
         Command.MARK_RETURNED: _IS_REFUNDED,
         Command.REFUND: _REFUND,
+        Command.REFUND_AGAIN: _ALLOWED,
         Command.CANCEL_ITEMS: _IS_REFUNDED,
         Command.EDIT_ADDRESS: _IS_REFUNDED,
         Command.TRACK: _ALLOWED,

@@ -7,6 +7,7 @@ import strawberry
 from orders.domain import Order
 from orders.graph import TimelineEntry
 from orders.life.explanation import Explanation, Step, Wait
+from orders.life.holds import is_underpaid
 from orders.life.items import Money, edition
 from orders.life.nodes import iso, maybe_iso
 from orders.status import OrderStatus
@@ -14,8 +15,8 @@ from shared.contracts.money import to_major
 
 
 @strawberry.type(
-    description="What an edit would come to: the order's worth before and after, and what goes back. Shipping, its tax and"
-    " the platform's fee stay as they are, which is why the address stays in its country and state. `version` is for editOrder."
+    description="What an edit would come to: the order's worth before and after, and what goes back. Shipping and the platform's"
+    " fee stay as they are. Another country or state may have less tax, but not more. `version` is for editOrder."
 )
 class OrderEdit:
     order_id: strawberry.ID
@@ -52,14 +53,14 @@ class MoneyPosition:
         def major(minor: int) -> float:
             return to_major(minor, order.currency)
 
-        ended = order.status is OrderStatus.CANCELLED
+        is_owed = order.status is OrderStatus.PENDING or is_underpaid(order)
         return cls(
             currency=order.currency,
             ordered=major(order.total),
             captured=major(order.captured),
             refunded=major(order.refunded),
             refundable=major(order.refundable),
-            due=major(0 if ended else max(0, order.total - order.captured)),
+            due=major(order.total - order.captured if is_owed else 0),
             fees=major(order.stripe_fee + order.platform_fee) if for_staff else None,
         )
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from orders.access import mine
+from orders.checkout.taxes import Taxes
 from orders.domain import Hold, WayOut
 from orders.life import holds, items
 from orders.life.commands import Pieces, act_of, settled
@@ -17,7 +18,7 @@ MAX_HOLDS = 50
 
 
 async def cancel_items(order_id: str, pieces: Pieces, reason: str, principal: Principal, tx: Tx) -> str:
-    """Raises Refusal ORDER_NOT_FOUND, NOT_CANCELLABLE or BAD_INPUT."""
+    """Raises Refusal ORDER_NOT_FOUND, NOT_CANCELLABLE, ON_HOLD or BAD_INPUT."""
     order = mine(order_id, principal, tx)
     decision = items.cancel_items(order, items.chosen(order, pieces), act_of(principal, reason, tx))
     settled(tx, decision, Code.NOT_CANCELLABLE)
@@ -29,6 +30,7 @@ async def edit(
     address: dict[str, Any] | None,
     kept: Pieces,
     version: str,
+    taxes: Taxes,
     principal: Principal,
     tx: Tx,
 ) -> str:
@@ -36,7 +38,8 @@ async def edit(
     order = mine(order_id, principal, tx)
     if items.edition(order) != version:
         raise Refusal(Code.ORDER_CHANGED, "The order has changed since: preview the edit again")
-    decision = items.edit(order, address, items.fewer(order, kept), act_of(principal, "edited", tx))
+    act = act_of(principal, "edited", tx)
+    decision = items.edit(order, address, items.fewer(order, kept), taxes, act)
     settled(tx, decision)
     return order_id
 

@@ -72,9 +72,10 @@ class Mutation:
     ) -> OrderNode:
         require(info.context.principal, RIGHTS[Command.EDIT_ADDRESS])
         address, wanted = input.address(), input.kept()
+        taxes = info.context.service.checkout.terms.taxes
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
-            return changes.edit(order_id, address, wanted, version, principal, tx)
+            return changes.edit(order_id, address, wanted, version, taxes, principal, tx)
 
         arguments = {"input": input, "version": version}
         return await ask(info, "editOrder", id, arguments, command)
@@ -128,7 +129,8 @@ class Query:
         order = await _order(info, id)
         act = Act(datetime.now(UTC), actor_of(principal), "edited")
         fewer = items.fewer(order, input.kept())
-        decision = items.edit(order, input.address(), fewer, act)
+        taxes = info.context.service.checkout.terms.taxes
+        decision = items.edit(order, input.address(), fewer, taxes, act)
         refuse(decision, Code.INVALID_TRANSITION)
         return OrderEdit.of(order, items.money_of(order, decision.order))
 

@@ -8,10 +8,11 @@ from orders.access import actor_of, mine
 from orders.decisions import decide, derive
 from orders.domain import Act, Decision, Order
 from orders.handlers import settle
-from orders.life import items, parcels, rights
+from orders.life import items, parcels, refunds, rights
 from orders.status import TABLE, TARGETS, Command, OrderStatus, Refuse
 from orders.store import ORDERS
 from shared.auth import Principal, Scope
+from shared.commands import uuid_or
 from shared.contracts.money import to_major, to_minor
 from shared.errors import Code, Refusal
 from shared.tx import Tx
@@ -80,6 +81,17 @@ def _refunded(order: Order, act: Act, principal: Principal, limits: Limits) -> D
     shown = None if limit is None else to_major(limit, order.currency)
     rights.within_limit(asked + (act.amount or order.refundable), limit, shown, order.currency)
     return derive(order, decide(order, Command.REFUND, act), act)
+
+
+async def refund_again(order_id: str, refund_id: str, principal: Principal, tx: Tx) -> str:
+    """What was asked for once, and within whose limit it was. Raises Refusal ORDER_NOT_FOUND, BAD_INPUT, or as `refunds.again` does."""
+    order = mine(order_id, principal, tx)
+    unknown = Refusal(Code.BAD_INPUT, "The order has no such refund", argument="refundId")
+    wanted = uuid_or(refund_id, unknown)
+    if not any(refund.id == wanted for refund in order.refunds):
+        raise unknown
+    settled(tx, refunds.again(order, wanted, act_of(principal, "", tx)), Code.NOT_REFUNDABLE)
+    return order_id
 
 
 async def update_status(

@@ -1,9 +1,11 @@
 """An order explained: its state in a sentence, what it waits for, who may do what next. Pure; times in UTC."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from orders.domain import OUT, Hold, Order, RefundStatus, Stage
+from orders.life import refunds
 from orders.life.rights import RIGHTS
 from orders.status import TABLE, TARGETS, Allow, Command, Compensate, OrderStatus
 from shared.contracts.money import to_major
@@ -114,25 +116,24 @@ def _steps(order: Order) -> tuple[Step, ...]:
     )
 
 
+_TAKES: dict[Command, Callable[[Order], bool]] = {
+    Command.REFUND: lambda order: order.refundable > 0,
+    Command.REFUND_AGAIN: lambda order: any(r.amount <= order.refundable for r in refunds.failed(order)),
+    Command.RELEASE: lambda order: bool(order.open_holds),
+    Command.CANCEL_ITEMS: lambda order: any(line.cancellable for line in order.lines),
+    Command.EDIT_ADDRESS: lambda order: not order.is_address_fixed,
+}
+"""What an order has to have beside a status that allows the command."""
+
+
 def _is_possible(order: Order, command: Command) -> bool:
     """Where the table allows it and the order has what it takes."""
     if to := next(
         (to for to, by in TARGETS.items() if by is command and command is not Command.REFUND), None
     ):
         return to in order.next_statuses and not (command is Command.SHIP and order.open_holds)
-    cell = TABLE[order.status][command]
-    possible = isinstance(cell, Allow | Compensate)
-    match command:
-        case Command.REFUND:
-            return possible and order.refundable > 0
-        case Command.RELEASE:
-            return possible and bool(order.open_holds)
-        case Command.CANCEL_ITEMS:
-            return possible and any(line.cancellable for line in order.lines)
-        case Command.EDIT_ADDRESS:
-            return possible and not order.is_address_fixed
-        case _:
-            return possible
+    is_allowed = isinstance(TABLE[order.status][command], Allow | Compensate)
+    return is_allowed and (command not in _TAKES or _TAKES[command](order))
 
 
 def _leads_to(order: Order, command: Command) -> OrderStatus | None:

@@ -8,6 +8,7 @@ from orders.decisions import about_order, decide
 from orders.domain import Act, Decision, Entry, Hold, Order, OrderType, WayOut
 from orders.status import Command, OrderStatus
 from shared.contracts import orders as facts
+from shared.errors import Code, Refusal
 
 UNDERPAID = "less was paid than it costs"
 PRE_ORDERED = "its items are not available yet"
@@ -65,6 +66,17 @@ def on_payment(order: Order, act: Act) -> Decision:
         waiting = replace(act, reason=PRE_ORDERED)
         decision = decision.then(hold(decision.order, waiting, WayOut.RELEASE, until))
     return decision
+
+
+def is_underpaid(order: Order) -> bool:
+    """Staff have not yet said that what was paid is enough."""
+    return any(hold.reason == UNDERPAID for hold in order.open_holds)
+
+
+def require_paid_in_full(order: Order) -> None:
+    """Before money goes back for a part: of what was never paid nothing does. Raises Refusal ON_HOLD."""
+    if is_underpaid(order):
+        raise Refusal(Code.ON_HOLD, f"It is held, because {UNDERPAID}: staff release it, or it is cancelled")
 
 
 def on_failed_shipment(order: Order, act: Act) -> Decision:

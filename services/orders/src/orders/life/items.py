@@ -1,12 +1,15 @@
-"""Single items of an order: fewer of them, another address, and the money that goes back for pieces. Pure; minor units."""
+"""Single items of an order: fewer of them, and the money that goes back for pieces; edits. Pure; minor units."""
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from orders.checkout.taxes import Taxes
 from orders.decisions import about_order, decide, derive, request_refund
 from orders.domain import Act, Decision, Entry, Line, Order, RefundedLine
+from orders.life.addresses import change_address
+from orders.life.holds import require_paid_in_full
 from orders.status import Command
 from shared.contracts import orders as facts
 from shared.errors import Code, Refusal
@@ -69,12 +72,13 @@ def money_for(order: Order, pieces: dict[int, int]) -> tuple[RefundedLine, ...]:
 def cancel_items(order: Order, pieces: dict[int, int], act: Act) -> Decision:
     """Fewer pieces, and their money goes back; without any left, the order is cancelled and all of its money goes back.
 
-    Raises Refusal NOT_CANCELLABLE for pieces that are in a parcel already.
+    Raises Refusal NOT_CANCELLABLE for pieces that are in a parcel already, ON_HOLD while less was paid than it costs.
     """
     decision = decide(order, Command.CANCEL_ITEMS, act)
     pieces = {line: count for line, count in pieces.items() if count}
     if decision.refused is not None or not pieces:
         return decision
+    require_paid_in_full(order)
     after = replace(
         order, lines=tuple(_fewer(order, n, pieces.get(n.line, 0)) for n in order.lines), updated_at=act.now
     )
@@ -106,58 +110,25 @@ def _fewer(order: Order, line: Line, count: int) -> Line:
     return replace(line, cancelled=line.cancelled + count)
 
 
-def change_address(order: Order, address: dict[str, Any], act: Act) -> Decision:
-    """Of the same person, if it names nobody. Raises Refusal INVALID_TRANSITION once a label bears the old one.
-
-    BAD_INPUT for another country or state: tax and shipping are those of the destination that was paid for.
-    """
-    address = address | {"name": address["name"] or order.shipping_address["name"]}
-    decision = decide(order, Command.EDIT_ADDRESS, act)
-    if decision.refused is None and _destination(address) != _destination(order.shipping_address):
-        raise Refusal(
-            Code.BAD_INPUT,
-            "Another country or state has another price: cancel the order and place it anew",
-            argument="shippingAddress",
-        )
-    if decision.refused is not None or address == order.shipping_address:
-        return decision
-    if order.is_address_fixed:
-        raise Refusal(
-            Code.INVALID_TRANSITION,
-            "Not possible: a label bears the address already",
-            status=str(order.status),
-            allowed=[str(status) for status in order.next_statuses],
-        )
-    said = facts.OrderAddressChanged(
-        **about_order(order), changed_at=act.now, shipping_address=facts.Address(**address)
-    )
-    entry = Entry(
-        act.now, act.actor, str(Command.EDIT_ADDRESS), order.status, order.status, act.reason or "edited"
-    )
-    return Decision(replace(order, shipping_address=address, updated_at=act.now), (said,), (entry,))
-
-
-def _destination(address: dict[str, Any]) -> tuple[str, str]:
-    return address["country"].strip().upper(), address["state"].strip().upper()
-
-
-def edit(order: Order, address: dict[str, Any] | None, pieces: dict[int, int], act: Act) -> Decision:
+def edit(
+    order: Order, address: dict[str, Any] | None, pieces: dict[int, int], taxes: Taxes, act: Act
+) -> Decision:
     """The address, then the items: the parcel that goes on with fewer of them goes to the new one. Raises as both do."""
-    decision = Decision(order) if address is None else change_address(order, address, act)
+    decision = Decision(order) if address is None else change_address(order, address, taxes, act)
     if decision.refused is not None or not any(pieces.values()):
         return decision
     return decision.then(cancel_items(decision.order, pieces, act))
 
 
 def edition(order: Order) -> str:
-    """Of all that an edit is reckoned from: while it stays the same, an edit comes to what its preview told, whatever else was heard."""
+    """Of all of the order that an edit is reckoned from: while it stays the same, an edit comes to what its preview told, whatever else was heard."""
     pieces = [(n.line, n.cancelled, n.cancellable, order.refunded_pieces(n.line)) for n in order.lines]
     basis = (order.status, pieces, sorted(order.shipping_address.items()), order.refundable)
     return hashlib.sha256(repr(basis).encode()).hexdigest()[:16]
 
 
 def money_of(before: Order, after: Order) -> Money:
-    """Of an edit: shipping, its tax and the platform's fee stay, unless nothing is left of the order."""
+    """Of an edit: shipping and the platform's fee stay, unless nothing is left of the order."""
     return Money(_worth(before), _worth(after), before.refundable - after.refundable)
 
 

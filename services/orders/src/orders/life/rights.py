@@ -20,6 +20,7 @@ class Right:
 
 
 _SUPPORT, _FULFILMENT, _FINANCE = Right((Scope.SUPPORT,)), Right((Scope.FULFILMENT,)), Right((Scope.FINANCE,))
+_REFUND = Right((Scope.SUPPORT, Scope.FINANCE))
 _OWNER = Right((Scope.SUPPORT,), owner=True)
 NOTES = _SUPPORT
 RIGHTS: dict[Command, Right] = {
@@ -31,7 +32,8 @@ RIGHTS: dict[Command, Right] = {
     Command.TRACK: _FULFILMENT,
     Command.MARK_DELIVERED: _FULFILMENT,
     Command.MARK_RETURNED: _FULFILMENT,
-    Command.REFUND: Right((Scope.SUPPORT, Scope.FINANCE)),
+    Command.REFUND: _REFUND,
+    Command.REFUND_AGAIN: _REFUND,
     Command.HOLD: _SUPPORT,
     Command.RELEASE: _SUPPORT,
 }

@@ -126,6 +126,22 @@ class _Seed:
         arguments = {"amount": amount, "reason": reason or None} | ({"items": of} if of else {})
         return await ask(info, "refundOrder", id, arguments, command)
 
+    @strawberry.mutation(
+        description="Asks once more for a refund that failed (`payment.refunds` has its id): the same money, whatever it was for."
+    )
+    async def retry_refund(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - as in seed A
+        refund_id: strawberry.ID,
+    ) -> OrderNode:
+        require(info.context.principal, RIGHTS[Command.REFUND_AGAIN])
+
+        def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
+            return commands.refund_again(order_id, str(refund_id), principal, tx)
+
+        return await ask(info, "retryRefund", id, {"refundId": str(refund_id)}, command)
+
     @strawberry.mutation
     async def mark_order_delivered(self, info: Info, id: strawberry.ID) -> OrderNode:  # noqa: A002 - seed A's name
         require(info.context.principal, RIGHTS[Command.MARK_DELIVERED])
