@@ -175,11 +175,11 @@ class TestHeaders:
     async def test_a_caller_that_does_not_verify_is_refused_before_anything_is_asked(self) -> None:
         transport, seen = subgraphs(), []
 
-        async def authenticate(authorization: str | None) -> object:
+        async def authenticate(authorization: str | None) -> bool:
             seen.append(authorization)
             if authorization != "Bearer good":
                 raise Unauthenticated
-            return "principal"
+            return True
 
         gateway = Gateway(settings(), authenticate=authenticate, connect=lambda: transport)
         async with ready(gateway):

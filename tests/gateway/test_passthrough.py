@@ -112,10 +112,10 @@ async def soon(what: Awaitable[Any]) -> Any:
     return await asyncio.wait_for(what, 20)
 
 
-async def authenticate(authorization: str | None) -> object:
+async def authenticate(authorization: str | None) -> bool:
     if authorization == "Bearer bad":
         raise Unauthenticated
-    return None
+    return authorization is not None
 
 
 @asynccontextmanager

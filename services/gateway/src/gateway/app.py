@@ -73,8 +73,9 @@ class Gateway:
         self._connect = connect or self._http_transport
         self._on_graph = on_graph
         self._cors = Cors(settings.cors_origins)
-        per_minute = settings.anonymous_mutations_per_minute
-        self._anonymous = RateLimit(per_minute, now=now) if per_minute else None
+        self._mutations = RateLimit(settings.anonymous_mutations_per_minute, what="mutations", now=now)
+        per_minute = settings.anonymous_costly_queries_per_minute
+        self._costly_queries = RateLimit(per_minute, what="such queries", now=now)
         self.metrics = Metrics()
         self.supergraph: Supergraph | None = None
         self._passthrough: Passthrough | None = None
@@ -136,7 +137,11 @@ class Gateway:
             max_tokens=settings.max_tokens,
             cache_size=settings.plan_cache_size,
             check=limits.check,
+            costly=frozenset(settings.costly_queries),
         )
+        queries = graph.api.query_type.fields if graph.api.query_type else {}
+        if unknown := sorted(options.costly.difference(queries)):
+            log.warning("the graph has no query that COSTLY_QUERIES calls %s", ", ".join(unknown))
         engine = Engine(graph, client.send, options)
         self._on_graph()
         return engine
@@ -229,19 +234,21 @@ class Gateway:
             )
         asked = _parsed(await read_body(receive, self._settings.max_body))
         passed = forwarded(headers, request)
-        authorization = dict(passed).get("authorization")
-        await self._authenticate(authorization)
+        has_account = await self._authenticate(dict(passed).get("authorization"))
         engine = self.supergraph.engine if self.supergraph else None
         if engine is None:
             raise RequestRefused(Code.SERVICE_UNAVAILABLE, "The graph is not ready yet", status=503)
-        admit = _admit if authorization else partial(self._admit_anonymous, scope)
+        admit = _admit if has_account else partial(self._admit_anonymous, scope)
         return await engine.execute(asked.query, asked.variables, asked.operation_name, passed, admit)
 
     def _admit_anonymous(self, scope: Scope, plan: Plan) -> None:
-        """Raise ``RateLimited`` for who changes more without a token than its address may."""
-        if self._anonymous and plan.mutations:
-            address = client_address(scope, self._settings.trusted_proxies)
-            self._anonymous.take(address, plan.mutations)
+        """Raise ``RateLimited`` for who asks for more without an account than its address may."""
+        if plan.is_query:
+            limit, count = self._costly_queries, plan.costly
+        else:
+            limit, count = self._mutations, len(plan.root_fields)
+        if count:
+            limit.take(client_address(scope, self._settings.trusted_proxies), count)
 
 
 def build(settings: Settings, *, on_graph: Callable[[], None] = lambda: None) -> Gateway:
@@ -256,7 +263,7 @@ def build(settings: Settings, *, on_graph: Callable[[], None] = lambda: None) ->
 
 
 def _admit(_: Plan) -> None:
-    """Who has a token is known, and judged by the services; an empty header is none."""
+    """Who has an account is known, and judged by the services."""
 
 
 def _parsed(body: bytes) -> _Asked:
