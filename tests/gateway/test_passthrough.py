@@ -307,6 +307,21 @@ async def test_only_get_of_the_very_path_is_served() -> None:
     assert (await call(app, PATH, method="GET")).status == 503
 
 
+async def test_the_unforeseen_is_masked_and_counted() -> None:
+    async def explode(_: str | None) -> bool:
+        raise RuntimeError("secret")
+
+    settings = Settings(
+        subgraphs={"s": "http://127.0.0.1:1/graphql"}, passthrough={PATH: "http://127.0.0.1:1/x"}
+    )
+    app = Gateway(settings, authenticate=explode)
+    answer = await call(app, PATH, method="GET", x_request_id="r-1")
+    assert (answer.status, answer.headers["x-request-id"]) == (500, "r-1")
+    assert answer.json == {"errors": [{"message": "Internal error", "extensions": {"code": "INTERNAL"}}]}
+    counted = f'gateway_passthroughs_total{{outcome="INTERNAL",path="{PATH}"}} 1.0'
+    assert counted in app.metrics.exposition().decode()
+
+
 async def test_a_page_of_an_allowed_origin_may_ask_and_read_the_file_s_name() -> None:
     settings = Settings(
         subgraphs={"s": "http://127.0.0.1:1/graphql"},

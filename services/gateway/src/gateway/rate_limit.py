@@ -23,9 +23,9 @@ class RateLimited(RequestRefused):
 
     def __init__(self, what: str, seconds: int) -> None:
         message = f"Too many {what} without an account: try again in {seconds} s, or sign in"
-        super().__init__(Code.RATE_LIMITED, message, status=429)
+        headers = [(b"retry-after", str(seconds).encode())]
+        super().__init__(Code.RATE_LIMITED, message, status=429, headers=headers)
         self.errors[0]["extensions"]["retryAfter"] = seconds
-        self.headers = [(b"retry-after", str(seconds).encode())]
 
 
 class RateLimit:
