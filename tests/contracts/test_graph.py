@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from graphql import build_schema
+
+from gateway.settings import Settings
 from ordermesh.schema import storefront_sdl, subgraphs
 
 SNAPSHOT = Path(__file__).with_name("storefront.graphql")
@@ -17,6 +20,13 @@ def test_a_field_of_another_service_on_the_order_may_be_null() -> None:
     sdl = storefront_sdl()
     for field in ("payment: Payment", "shipments: [Shipment!]", "notifications: [Notification!]"):
         assert f"  {field}\n" in sdl
+
+
+def test_the_queries_that_the_gateway_counts_as_costly_are_in_it() -> None:
+    """A name that is not would leave its query without a limit."""
+    queries = build_schema(storefront_sdl()).query_type
+    assert queries is not None
+    assert set(Settings.model_fields["costly_queries"].default) <= set(queries.fields)
 
 
 def test_every_service_hangs_its_part_off_the_order() -> None:

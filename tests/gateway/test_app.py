@@ -175,11 +175,11 @@ class TestHeaders:
     async def test_a_caller_that_does_not_verify_is_refused_before_anything_is_asked(self) -> None:
         transport, seen = subgraphs(), []
 
-        async def authenticate(authorization: str | None) -> object:
+        async def authenticate(authorization: str | None) -> bool:
             seen.append(authorization)
             if authorization != "Bearer good":
                 raise Unauthenticated
-            return "principal"
+            return True
 
         gateway = Gateway(settings(), authenticate=authenticate, connect=lambda: transport)
         async with ready(gateway):
@@ -250,6 +250,17 @@ class TestHealth:
         assert 'gateway_subgraph_requests_total{outcome="2xx",subgraph="payments"} 1.0' in shown
         assert "gateway_composition_ok 1.0" in shown
 
-    @pytest.mark.parametrize(("path", "method"), [("/", "GET"), ("/graphql/x", "POST"), ("/metrics", "POST")])
+    @pytest.mark.parametrize(
+        ("path", "method"), [("/", "GET"), ("/graphql/x", "POST"), ("/graphql/", "OPTIONS")]
+    )
     async def test_there_is_nothing_else(self, app: Gateway, path: str, method: str) -> None:
-        assert (await call(app, path, method=method)).status == 404
+        answer = await call(app, path, method=method)
+        assert refusal(answer) == (404, "BAD_REQUEST")
+        assert answer.headers["content-type"] == "application/json"
+
+    @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
+    async def test_these_are_read_and_nothing_else(self, app: Gateway, path: str) -> None:
+        assert (await call(app, path, method="HEAD")).status == 200
+        answer = await call(app, path, method="POST")
+        assert refusal(answer) == (405, "BAD_REQUEST")
+        assert answer.headers["allow"] == "GET, HEAD"

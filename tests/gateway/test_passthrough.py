@@ -112,10 +112,10 @@ async def soon(what: Awaitable[Any]) -> Any:
     return await asyncio.wait_for(what, 20)
 
 
-async def authenticate(authorization: str | None) -> object:
+async def authenticate(authorization: str | None) -> bool:
     if authorization == "Bearer bad":
         raise Unauthenticated
-    return None
+    return authorization is not None
 
 
 @asynccontextmanager
@@ -305,6 +305,21 @@ async def test_only_get_of_the_very_path_is_served() -> None:
     assert (refused.status, refused.headers["allow"]) == (405, "GET, OPTIONS")
     assert (await call(app, f"{PATH}/more", method="GET")).status == 404
     assert (await call(app, PATH, method="GET")).status == 503
+
+
+async def test_the_unforeseen_is_masked_and_counted() -> None:
+    async def explode(_: str | None) -> bool:
+        raise RuntimeError("secret")
+
+    settings = Settings(
+        subgraphs={"s": "http://127.0.0.1:1/graphql"}, passthrough={PATH: "http://127.0.0.1:1/x"}
+    )
+    app = Gateway(settings, authenticate=explode)
+    answer = await call(app, PATH, method="GET", x_request_id="r-1")
+    assert (answer.status, answer.headers["x-request-id"]) == (500, "r-1")
+    assert answer.json == {"errors": [{"message": "Internal error", "extensions": {"code": "INTERNAL"}}]}
+    counted = f'gateway_passthroughs_total{{outcome="INTERNAL",path="{PATH}"}} 1.0'
+    assert counted in app.metrics.exposition().decode()
 
 
 async def test_a_page_of_an_allowed_origin_may_ask_and_read_the_file_s_name() -> None:

@@ -51,6 +51,20 @@ def shop() -> Engine:
     )
 
 
+class TestRootFields:
+    @pytest.mark.parametrize(
+        ("query", "names"),
+        [
+            ('{ a: book(id: "1") { id } b: book(id: "2") { id } books { id } __typename }', ["book", "book", "books"]),
+            ("{ ...F books { id } } fragment F on Query { books { title } both { heads pages } }", ["books", "both"]),
+            ("query($no: Boolean = false) { a: books { id } b: books @include(if: $no) { id } }", ["books"]),
+            ('mutation { add(title: "x") { count } greet again: greet __typename }', ["add", "greet", "greet"]),
+        ],
+    )  # fmt: skip
+    def test_there_is_one_for_each_that_is_asked(self, shop: Engine, query: str, names: list[str]) -> None:
+        assert sorted(shop.plan(query).root_fields) == names
+
+
 class TestQueries:
     def test_what_one_subgraph_answers_is_one_fetch_forwarded_verbatim(self, shop: Engine) -> None:
         plan = shop.plan(

@@ -1,20 +1,31 @@
-"""Anonymous changes by address: how many, from whom, and what the refused are told."""
+"""What callers without an account change and ask, by address: how much, from whom, and what the refused are told."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
+from starlette.applications import Starlette
 
 from gateway.app import Gateway
 from gateway.asgi import client_address
+from gateway.auth import Authenticate, anyone, by_issuers
 from gateway.rate_limit import RateLimit, RateLimited
 from gateway.settings import Settings
 from gateway.testing import HttpAnswer, InProcess, SdlSubgraph, call
+from shared.auth import Authenticator
+from shared.settings import Issuer
+from shared.signing import JWKS_PATH, Signer
+from shared.testing import free_socket, serving
 
-SDL = "type Query { things: Int } type Mutation { change(n: Int): Int }"
+SDL = """
+type Query { things: Int price(code: String): Int rates: [Int!] }
+type Mutation { change(n: Int): Int price: Int }
+"""
 CHANGE = "mutation { change }"
+PRICE = "{ price }"
 
 
 class Clock:
@@ -126,7 +137,12 @@ class TestAddress:
 
 
 @asynccontextmanager
-async def gateway(clock: Clock, **more: Any) -> AsyncIterator[tuple[Gateway, list[int]]]:
+async def gateway(
+    clock: Clock,
+    authenticate: Authenticate = anyone,
+    costly_queries: tuple[str, ...] = ("price", "rates"),
+    **more: Any,
+) -> AsyncIterator[tuple[Gateway, list[int]]]:
     """One that serves, and what was changed through it."""
     numbers: Iterator[int] = iter(range(1_000))
     changed: list[int] = []
@@ -136,8 +152,12 @@ async def gateway(clock: Clock, **more: Any) -> AsyncIterator[tuple[Gateway, lis
         return changed[-1]
 
     things = SdlSubgraph(SDL, {"Mutation.change": change, "Query.things": lambda _: 1})
-    settings = Settings(subgraphs={"things": "http://127.0.0.1:1/graphql"}, **more)
-    made = Gateway(settings, connect=lambda: InProcess({"things": things}), now=clock)
+    settings = Settings(
+        subgraphs={"things": "http://127.0.0.1:1/graphql"}, costly_queries=costly_queries, **more
+    )
+    made = Gateway(
+        settings, authenticate=authenticate, connect=lambda: InProcess({"things": things}), now=clock
+    )
     async with made.running() as supergraph:
         await supergraph.poll("things")
         yield made, changed
@@ -188,10 +208,22 @@ async def test_an_empty_token_is_none(clock: Clock) -> None:
         assert [(await post(app, authorization="")).status for _ in range(2)] == [200, 429]
 
 
-async def test_what_is_not_executed_costs_nothing(clock: Clock) -> None:
-    async with gateway(clock, anonymous_mutations_per_minute=1) as (app, _):
-        assert {(await post(app, "mutation { nothing }")).status for _ in range(3)} == {400}
-        assert (await post(app)).status == 200
+@pytest.mark.parametrize(
+    "query",
+    [
+        "mutation { change",
+        "mutation { nothing }",
+        'mutation { change(n: "one") }',
+        "mutation($n: Int!) { change(n: $n) }",
+        f"mutation {{ {' '.join(f'a{n}: change' for n in range(31))} }}",
+        "query($code: String!) { price(code: $code) }",
+    ],
+)
+async def test_what_is_not_executed_costs_nothing(clock: Clock, query: str) -> None:
+    each: dict[str, Any] = {"anonymous_mutations_per_minute": 1, "anonymous_costly_queries_per_minute": 1}
+    async with gateway(clock, **each) as (app, _):
+        assert {(await post(app, query)).status for _ in range(3)} == {400}
+        assert [(await post(app, good)).status for good in (CHANGE, PRICE)] == [200, 200]
 
 
 async def test_behind_proxies_the_client_counts_and_not_the_proxy(clock: Clock) -> None:
@@ -207,3 +239,77 @@ async def test_zero_is_no_limit(clock: Clock) -> None:
     async with gateway(clock, anonymous_mutations_per_minute=0) as (app, changed):
         assert {(await post(app)).status for _ in range(50)} == {200}
         assert len(changed) == 50
+
+
+class TestCostlyQueries:
+    async def test_too_many_are_refused_before_anything_is_asked(self, clock: Clock) -> None:
+        async with gateway(clock, anonymous_costly_queries_per_minute=3) as (app, _):
+            answers = [await post(app, query) for query in (PRICE, "{ rates }", PRICE, PRICE)]
+            assert [answer.status for answer in answers] == [200, 200, 200, 429]
+            assert answers[3].headers["retry-after"] == "20"
+            (error,) = answers[3].json["errors"]
+            assert error["extensions"] == {"code": "RATE_LIMITED", "retryAfter": 20}
+            assert (await post(app, PRICE, client="10.0.0.2")).status == 200
+            clock.now += 20
+            assert (await post(app, PRICE)).status == 200
+
+    @pytest.mark.parametrize(
+        ("query", "count"),
+        [
+            ("{ a: price b: price c: rates things }", 3),
+            ('{ a: price(code: "A") b: price(code: "B") }', 2),
+            ("{ price price ...Again } fragment Again on Query { price }", 1),
+            ("{ ...F ... on Query { b: price } } fragment F on Query { a: price ...G } fragment G on Query { c: rates }", 3),
+            ("query($no: Boolean = false) { a: price b: price @include(if: $no) c: price @skip(if: true) }", 1),
+            ("query($code: String, $no: Boolean = true) { a: price(code: $code) b: price @include(if: $no) }", 2),
+            ("query One { price } query Other { a: rates b: rates }", 2),
+        ],
+    )  # fmt: skip
+    async def test_every_one_that_is_asked_counts_however_it_is_written(
+        self, clock: Clock, query: str, count: int
+    ) -> None:
+        async with gateway(clock, anonymous_costly_queries_per_minute=10) as (app, _):
+            body = orjson.dumps({"query": query, "operationName": "Other" if "Other" in query else None})
+            for _ in range(2):  # the second time its plan is a cached one
+                assert (await call(app, body=body, content_type="application/json")).status == 200
+            left = [(await post(app, PRICE, client="127.0.0.1")).status for _ in range(11 - 2 * count)]
+            assert left == [200] * (10 - 2 * count) + [429]
+
+    async def test_they_and_changes_have_a_limit_each_and_other_queries_none(self, clock: Clock) -> None:
+        each: dict[str, Any] = {"anonymous_mutations_per_minute": 1, "anonymous_costly_queries_per_minute": 1}
+        async with gateway(clock, **each) as (app, _):
+            assert {(await post(app, "{ things __typename }")).status for _ in range(5)} == {200}
+            changes = [(await post(app, "mutation { price }")).status for _ in range(2)]
+            assert changes == [200, 429]  # a field of this name that is no query
+            assert [(await post(app, PRICE)).status for _ in range(2)] == [200, 429]
+
+    async def test_zero_is_no_limit(self, clock: Clock) -> None:
+        async with gateway(clock, anonymous_costly_queries_per_minute=0) as (app, _):
+            assert {(await post(app, PRICE)).status for _ in range(100)} == {200}
+
+    async def test_a_name_that_no_query_has_is_told_to_the_operator(
+        self, clock: Clock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with gateway(clock, costly_queries=("price", "prise")):
+            assert "no query that COSTLY_QUERIES calls prise" in caplog.text
+
+
+@pytest.mark.parametrize(("role", "statuses"), [("guest", {200, 429}), ("shopper", {200}), ("staff", {200})])
+@pytest.mark.parametrize("query", [CHANGE, PRICE])
+async def test_a_guest_s_token_is_no_account(clock: Clock, query: str, role: str, statuses: set[int]) -> None:
+    """By the real authenticator, of an issuer that gives all three roles."""
+    signer = Signer("somebody")
+    async with serving(Starlette(routes=[signer.route]), free_socket()) as url:
+        issuer = Issuer(
+            issuer="somebody", jwks_url=url + JWKS_PATH, roles=frozenset({"guest", "shopper", "staff"})
+        )
+        authenticator = Authenticator((issuer,))
+        limits: dict[str, Any] = {
+            "anonymous_mutations_per_minute": 2,
+            "anonymous_costly_queries_per_minute": 2,
+        }
+        async with gateway(clock, by_issuers(authenticator), **limits) as (app, _):
+            token = signer.sign("x", "ordermesh", 60, role=role, order_id=str(uuid4()))
+            answers = [await post(app, query, authorization=f"Bearer {token}") for _ in range(5)]
+        await authenticator.close()
+    assert {answer.status for answer in answers} == statuses

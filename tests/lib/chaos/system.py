@@ -32,8 +32,9 @@ PATIENCE: Mapping[str, str] = {
     "JOB_LEASE": "20",
     "FEE_DELAY_SECONDS": "0.3",
     "ANONYMOUS_MUTATIONS_PER_MINUTE": "0",
+    "ANONYMOUS_COSTLY_QUERIES_PER_MINUTE": "0",
 }
-"""Waits that are long in a shop and would only make the run longer; and all shoppers without a token share an address here."""
+"""Waits that are long in a shop and would only make the run longer; and all shoppers without an account share an address here."""
 
 
 @dataclass(frozen=True)

@@ -165,7 +165,8 @@ def _gateway(urls: dict[str, str], box: Any) -> Any:
         passthrough={EXPORT: f"{urls['orders']}{EXPORT}"},
         auth_issuers=issuers(box, urls),
         poll_interval=0.2,
-        anonymous_mutations_per_minute=0,  # all who are anonymous here share one address
+        anonymous_mutations_per_minute=0,  # all who have no account share one address here
+        anonymous_costly_queries_per_minute=0,
     )
     return build_gateway(settings)
 

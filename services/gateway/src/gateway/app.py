@@ -16,24 +16,28 @@ from typing import Any
 import orjson
 
 from gateway.asgi import (
+    JSON,
     REQUEST_ID,
     Cors,
+    RawHeaders,
     Receive,
     Scope,
     Send,
     client_address,
     forwarded,
+    must_be,
     read_body,
+    refuse,
     request_id,
     respond,
 )
 from gateway.auth import Authenticate, anyone, by_issuers
 from gateway.client import Client
-from gateway.federation import Code, Engine, EngineOptions, Graph, Plan, RequestRefused, error
+from gateway.federation import Code, Engine, EngineOptions, Graph, Plan, RequestRefused
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.passthrough import Passthrough
-from gateway.rate_limit import RateLimit, RateLimited
+from gateway.rate_limit import RateLimit
 from gateway.settings import Settings
 from gateway.supergraph import LastGood, Supergraph
 from gateway.transport import Headers, HttpTransport, Transport
@@ -41,9 +45,7 @@ from shared.auth import Authenticator
 
 log = logging.getLogger(__name__)
 
-JSON = b"application/json"
 TEXT = b"text/plain; version=0.0.4; charset=utf-8"
-METHOD_NOT_ALLOWED = 405
 UNSUPPORTED_MEDIA = 415
 
 
@@ -73,8 +75,9 @@ class Gateway:
         self._connect = connect or self._http_transport
         self._on_graph = on_graph
         self._cors = Cors(settings.cors_origins)
-        per_minute = settings.anonymous_mutations_per_minute
-        self._anonymous = RateLimit(per_minute, now=now) if per_minute else None
+        self._mutations = RateLimit(settings.anonymous_mutations_per_minute, what="mutations", now=now)
+        per_minute = settings.anonymous_costly_queries_per_minute
+        self._costly_queries = RateLimit(per_minute, what="such queries", now=now)
         self.metrics = Metrics()
         self.supergraph: Supergraph | None = None
         self._passthrough: Passthrough | None = None
@@ -136,7 +139,11 @@ class Gateway:
             max_tokens=settings.max_tokens,
             cache_size=settings.plan_cache_size,
             check=limits.check,
+            costly=frozenset(settings.costly_queries),
         )
+        queries = graph.api.query_type.fields if graph.api.query_type else {}
+        if unknown := sorted(options.costly.difference(queries)):
+            log.warning("the graph has no query that COSTLY_QUERIES calls %s", ", ".join(unknown))
         engine = Engine(graph, client.send, options)
         self._on_graph()
         return engine
@@ -149,16 +156,24 @@ class Gateway:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _serve_rest(self, scope: Scope, send: Send) -> None:
-        match scope["path"] if scope["method"] in {"GET", "HEAD"} else None:
+        try:
+            status, body, media_type = self._page(scope["path"])
+            must_be(scope["method"], "GET", "HEAD")
+            await respond(send, status, body, [], media_type)
+        except RequestRefused as refused:
+            await refuse(send, refused, [])
+
+    def _page(self, path: str) -> tuple[int, bytes, bytes]:
+        """Return status, body and media type."""
+        match path:
             case "/health/live":
-                await respond(send, 200, b'{"live":true}', [], JSON)
+                return 200, b'{"live":true}', JSON
             case "/health/ready":
                 report = self.supergraph.report() if self.supergraph else {"ready": False}
-                await respond(send, 200 if report["ready"] else 503, orjson.dumps(report), [], JSON)
+                return 200 if report["ready"] else 503, orjson.dumps(report), JSON
             case "/metrics":
-                await respond(send, 200, self.metrics.exposition(), [], TEXT)
-            case _:
-                await respond(send, 404, b'{"error":"not found"}', [], JSON)
+                return 200, self.metrics.exposition(), TEXT
+        raise RequestRefused(Code.BAD_REQUEST, "There is nothing at this path", status=404)
 
     async def _serve_graphql(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -172,19 +187,12 @@ class Gateway:
         began = time.perf_counter()
         try:
             body = await self._answer(scope, headers, request, receive)
-            status, outcome = 200, "errors" if body.startswith(b'{"errors"') else "ok"
-        except RequestRefused as refused:
-            status, outcome = refused.status, refused.code.value
-            body = orjson.dumps({"errors": refused.errors})
-            own += [(b"allow", b"POST, OPTIONS")] if status == METHOD_NOT_ALLOWED else []
-            own += refused.headers if isinstance(refused, RateLimited) else []
-        except Exception:
-            log.exception("request %s failed", request)
-            status, outcome = 500, Code.INTERNAL.value
-            body = orjson.dumps({"errors": [error("Internal error", Code.INTERNAL)]})
+            outcome = "errors" if body.startswith(b'{"errors"') else "ok"
+            await respond(send, 200, body, own, JSON)
+        except Exception as problem:  # noqa: BLE001 - it is logged there
+            outcome = await _refuse(send, problem, request, own)
         self.metrics.requests.labels(outcome).inc()
         self.metrics.request_seconds.observe(time.perf_counter() - began)
-        await respond(send, status, body, own, JSON)
 
     async def _serve_passthrough(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Whoever may call ``/graphql`` may ask; what for, the service judges."""
@@ -199,17 +207,14 @@ class Gateway:
         try:
             passthrough, passed = await self._may_pass(scope["method"], headers, request)
             outcome = await passthrough.serve(scope, receive, send, passed, own)
-        except RequestRefused as refused:
-            outcome = refused.code.value
-            own += [(b"allow", b"GET, OPTIONS")] if refused.status == METHOD_NOT_ALLOWED else []
-            await respond(send, refused.status, orjson.dumps({"errors": refused.errors}), own, JSON)
+        except Exception as problem:  # noqa: BLE001 - it is logged there
+            outcome = await _refuse(send, problem, request, own)
         self.metrics.passthroughs.labels(scope["path"], outcome).inc()
 
     async def _may_pass(
         self, method: str, headers: dict[bytes, bytes], request: str
     ) -> tuple[Passthrough, Headers]:
-        if method != "GET":
-            raise RequestRefused(Code.BAD_REQUEST, "This is served by GET only", status=METHOD_NOT_ALLOWED)
+        must_be(method, "GET", "OPTIONS")
         passed = forwarded(headers, request)
         await self._authenticate(dict(passed).get("authorization"))
         if self._passthrough is None:
@@ -219,29 +224,28 @@ class Gateway:
     async def _answer(
         self, scope: Scope, headers: dict[bytes, bytes], request: str, receive: Receive
     ) -> bytes:
-        if scope["method"] != "POST":
-            raise RequestRefused(
-                Code.BAD_REQUEST, "GraphQL is served by POST only", status=METHOD_NOT_ALLOWED
-            )
+        must_be(scope["method"], "POST", "OPTIONS")
         if headers.get(b"content-type", b"").partition(b";")[0].strip().lower() != JSON:
             raise RequestRefused(
                 Code.BAD_REQUEST, "The body must be application/json", status=UNSUPPORTED_MEDIA
             )
         asked = _parsed(await read_body(receive, self._settings.max_body))
         passed = forwarded(headers, request)
-        authorization = dict(passed).get("authorization")
-        await self._authenticate(authorization)
+        has_account = await self._authenticate(dict(passed).get("authorization"))
         engine = self.supergraph.engine if self.supergraph else None
         if engine is None:
             raise RequestRefused(Code.SERVICE_UNAVAILABLE, "The graph is not ready yet", status=503)
-        admit = _admit if authorization else partial(self._admit_anonymous, scope)
+        admit = _admit if has_account else partial(self._admit_anonymous, scope)
         return await engine.execute(asked.query, asked.variables, asked.operation_name, passed, admit)
 
     def _admit_anonymous(self, scope: Scope, plan: Plan) -> None:
-        """Raise ``RateLimited`` for who changes more without a token than its address may."""
-        if self._anonymous and plan.mutations:
-            address = client_address(scope, self._settings.trusted_proxies)
-            self._anonymous.take(address, plan.mutations)
+        """Raise ``RateLimited`` for who asks for more without an account than its address may."""
+        if plan.is_query:
+            limit, count = self._costly_queries, plan.costly
+        else:
+            limit, count = self._mutations, len(plan.root_fields)
+        if count:
+            limit.take(client_address(scope, self._settings.trusted_proxies), count)
 
 
 def build(settings: Settings, *, on_graph: Callable[[], None] = lambda: None) -> Gateway:
@@ -256,7 +260,18 @@ def build(settings: Settings, *, on_graph: Callable[[], None] = lambda: None) ->
 
 
 def _admit(_: Plan) -> None:
-    """Who has a token is known, and judged by the services; an empty header is none."""
+    """Who has an account is known, and judged by the services."""
+
+
+async def _refuse(send: Send, problem: Exception, request: str, own: RawHeaders) -> str:
+    """Send a refusal, or of what was unforeseen no more than that it was; return its code."""
+    if isinstance(problem, RequestRefused):
+        refused = problem
+    else:  # amid an answer passed through the server refuses this one too, and closes the connection
+        log.error("request %s failed", request, exc_info=problem)
+        refused = RequestRefused(Code.INTERNAL, "Internal error", status=500)
+    await refuse(send, refused, own)
+    return refused.code.value
 
 
 def _parsed(body: bytes) -> _Asked:

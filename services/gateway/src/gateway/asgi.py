@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, TypeAlias
 
+import orjson
+
 from gateway.federation import Code, RequestRefused
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -13,6 +15,7 @@ Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 RawHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
+JSON = b"application/json"
 FORWARDED = (b"authorization", b"traceparent", b"idempotency-key")
 REQUEST_ID = b"x-request-id"
 _REQUEST_ID = re.compile(rb"[\w.:-]{1,128}", re.ASCII)
@@ -28,6 +31,23 @@ async def respond(send: Send, status: int, body: bytes, headers: RawHeaders, med
     ]
     await send({"type": "http.response.start", "status": status, "headers": own + headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def refuse(send: Send, refused: RequestRefused, headers: RawHeaders) -> None:
+    """Send a refusal, in the shape that every error has."""
+    body = orjson.dumps({"errors": refused.errors})
+    await respond(send, refused.status, body, [*headers, *refused.headers], JSON)
+
+
+def must_be(method: str, *allowed: str) -> None:
+    """Raise ``RequestRefused`` (405) for another method than the allowed ones."""
+    if method not in allowed:
+        raise RequestRefused(
+            Code.BAD_REQUEST,
+            f"{method} is not served here",
+            status=405,
+            headers=[(b"allow", ", ".join(allowed).encode())],
+        )
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:

@@ -4,11 +4,14 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from gateway.federation import Code, RequestRefused
-from shared.auth import Authenticator
+from shared.auth import Authenticator, Role
 from shared.errors import Refusal
 
-Authenticate: TypeAlias = Callable[[str | None], Awaitable[object]]
-"""Takes the ``Authorization`` header (None: absent) and returns the principal, or raises ``Unauthenticated``."""
+Authenticate: TypeAlias = Callable[[str | None], Awaitable[bool]]
+"""Takes the ``Authorization`` header (None: absent) and says whether its caller has an account, or raises ``Unauthenticated``."""
+
+WITHOUT_ACCOUNT = frozenset({Role.ANONYMOUS, Role.GUEST})
+"""A guest's token is had by whoever places an order, so it makes nobody better known."""
 
 
 class Unauthenticated(RequestRefused):
@@ -21,15 +24,15 @@ class Unauthenticated(RequestRefused):
 def by_issuers(authenticator: Authenticator) -> Authenticate:
     """Believe the configured issuers, as the services do."""
 
-    async def authenticate(authorization: str | None) -> object:
+    async def authenticate(authorization: str | None) -> bool:
         try:
-            return await authenticator.authenticate(authorization)
+            return (await authenticator.authenticate(authorization)).role not in WITHOUT_ACCOUNT
         except Refusal as refusal:
             raise Unauthenticated(refusal.message) from refusal
 
     return authenticate
 
 
-async def anyone(authorization: str | None) -> object:  # noqa: ARG001 - it has the shape of an Authenticate
-    """Let every caller through; services verify tokens themselves."""
-    return None
+async def anyone(authorization: str | None) -> bool:
+    """Let every caller through; services verify tokens themselves. An empty header is none."""
+    return bool(authorization)

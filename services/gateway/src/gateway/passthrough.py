@@ -10,18 +10,16 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
-import orjson
 from pyreqwest.client import ClientBuilder
 from pyreqwest.exceptions import ConnectError, PyreqwestError
 from pyreqwest.response import Response
 
-from gateway.asgi import RawHeaders, Receive, Scope, Send, respond
-from gateway.federation import Code, error
+from gateway.asgi import RawHeaders, Receive, Scope, Send, refuse
+from gateway.federation import Code, RequestRefused
 from gateway.transport import IDLE_SECONDS, Failure, Headers, TransportFailed
 
 log = logging.getLogger(__name__)
 
-JSON = b"application/json"
 SILENCE_SECONDS = 300
 """What says nothing for so long is gone; it also ends what pyreqwest cannot cancel, a request whose answer has not begun."""
 SENT_ON = ("authorization", "x-request-id", "traceparent")
@@ -78,8 +76,7 @@ class Passthrough:
                 log.warning("%s ended before it was complete", path)
                 return "cut"
             status, code, what = _FAILED[failed.failure]
-            body = orjson.dumps({"errors": [error(f"{path} {what}", code)]})
-            await respond(send, status, body, own, JSON)
+            await refuse(send, RequestRefused(code, f"{path} {what}", status=status), own)
             return failed.failure.value
 
     @asynccontextmanager

@@ -21,24 +21,29 @@ _ROUNDING = 1e-6
 class RateLimited(RequestRefused):
     """Too many for now; the same is welcome after ``seconds``."""
 
-    def __init__(self, seconds: int) -> None:
-        message = f"Too many mutations without a token: try again in {seconds} s, or sign in"
-        super().__init__(Code.RATE_LIMITED, message, status=429)
+    def __init__(self, what: str, seconds: int) -> None:
+        message = f"Too many {what} without an account: try again in {seconds} s, or sign in"
+        headers = [(b"retry-after", str(seconds).encode())]
+        super().__init__(Code.RATE_LIMITED, message, status=429, headers=headers)
         self.errors[0]["extensions"]["retryAfter"] = seconds
-        self.headers = [(b"retry-after", str(seconds).encode())]
 
 
 class RateLimit:
-    """``per_minute`` for each address, as many at once after a quiet minute. ``now`` in seconds, never going back."""
+    """``per_minute`` for each address, as many at once after a quiet minute; 0: no limit. ``what`` it limits, in the plural.
+
+    ``now`` in seconds, never going back.
+    """
 
     def __init__(
         self,
         per_minute: int,
         *,
+        what: str = "requests",
         max_addresses: int = MAX_ADDRESSES,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._per_minute = per_minute
+        self._what = what
         self._max_addresses = max_addresses
         self._now = now
         self._full_at: OrderedDict[str, float] = (
@@ -47,12 +52,14 @@ class RateLimit:
 
     def take(self, address: str, count: int) -> None:
         """Take ``count`` at once, at most all that a bucket holds. Raises ``RateLimited``, and then takes nothing."""
+        if not self._per_minute:
+            return
         now = self._now()
         cost = min(count, self._per_minute) * MINUTE / self._per_minute
         full_at = max(self._full_at.get(address, now), now) + cost
         wait = full_at - now - MINUTE
         if wait > _ROUNDING:
-            raise RateLimited(math.ceil(wait - _ROUNDING))
+            raise RateLimited(self._what, math.ceil(wait - _ROUNDING))
         self._full_at[address] = full_at
         self._full_at.move_to_end(address)
         self._forget(now)

@@ -41,7 +41,11 @@ class Settings(HttpSettings):
     plan_cache_size: Count = 1_000
 
     anonymous_mutations_per_minute: Annotated[int, Field(ge=0)] = 20
-    """What one client address may change without a token, and as much at once; 0: no limit. Each replica counts for itself."""
+    """What one client address may change without an account, and as much at once; 0: no limit. Each replica counts for itself."""
+    costly_queries: tuple[str, ...] = ("priceOrder", "shippingQuotes")
+    """Root fields of queries that are worth guessing with (a discount's code) or cost a provider's call (a carrier's rates)."""
+    anonymous_costly_queries_per_minute: Annotated[int, Field(ge=0)] = 60
+    """Likewise, how many of those fields: enough for a page that prices a basket at each change of it."""
     trusted_proxies: Annotated[int, Field(ge=0)] = 0
     """How many proxies stand in front, all of them ours, each adding its peer to X-Forwarded-For. With 0 that header counts for nothing."""
 

@@ -25,13 +25,17 @@ def _allow(_: object) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Bounds of an engine. ``check`` sees every new document before it is validated and may refuse it."""
+    """Bounds of an engine. ``check`` sees every new document before it is validated and may refuse it.
+
+    ``costly`` names root fields of queries: each plan says once and for all how many of them it asks.
+    """
 
     introspection: bool = True
     max_tokens: int = 2_000
     max_slots: int = 5_000  # response fields, counted once per concrete type: bounds the time to plan
     cache_size: int = 1_000  # documents, and plans
     check: Callable[[DocumentNode], None] = _allow
+    costly: frozenset[str] = frozenset()
 
 
 class Engine:
@@ -85,7 +89,9 @@ class Engine:
     def _make_plan(self, operation: Operation, values: tuple[bool, ...]) -> Plan:
         conditions = dict(zip(operation.conditions, values, strict=True))
         selection = Selection(self.graph.api, operation.fragments, conditions, self._options.max_slots)
-        return plan_operation(self.graph, operation.node, selection)
+        plan = plan_operation(self.graph, operation.node, selection)
+        costly = sum(name in self._options.costly for name in plan.root_fields) if plan.is_query else 0
+        return dataclasses.replace(plan, costly=costly)
 
     def _introspect(self, operation: Operation, plan: Plan, variables: dict[str, Any]) -> dict[str, Any]:
         """Let graphql-core answer ``__schema`` and ``__type`` from the API schema."""

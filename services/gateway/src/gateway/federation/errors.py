@@ -14,7 +14,7 @@ from graphql import GraphQLError
 class Code(StrEnum):
     """Every ``extensions.code`` that the gateway itself can put into an answer."""
 
-    BAD_REQUEST = "BAD_REQUEST"  # not a GraphQL request: method, media type, JSON, shape of the body
+    BAD_REQUEST = "BAD_REQUEST"  # not a GraphQL request: path, method, media type, JSON, shape of the body
     BAD_INPUT = "BAD_INPUT"  # a variable that does not fit its declared type
     GRAPHQL_PARSE_FAILED = "GRAPHQL_PARSE_FAILED"
     GRAPHQL_VALIDATION_FAILED = "GRAPHQL_VALIDATION_FAILED"
@@ -54,12 +54,19 @@ class CompositionFailed(Exception):
 
 
 class RequestRefused(Exception):
-    """The request was not executed at all; ``errors`` are GraphQL errors ready for the answer."""
+    """The request was not executed at all; ``errors`` are GraphQL errors ready for the answer, as are its HTTP ``headers``."""
 
-    def __init__(self, code: Code, *problems: str | GraphQLError, status: int = 400) -> None:
+    def __init__(
+        self,
+        code: Code,
+        *problems: str | GraphQLError,
+        status: int = 400,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         super().__init__(*(getattr(problem, "message", problem) for problem in problems))
         self.code = code
         self.status = status
+        self.headers = tuple(headers)
         self.errors = [_refusal(problem, code) for problem in problems]
 
 

@@ -51,6 +51,7 @@ def finish(
         and sum(len(stage.fetches) for stage in finished) == 1
         and all(slot.intact for slot in asked),
         project=projection(root, type_key),
+        root_fields=tuple(slot.name for slot in asked),
     )
 
 

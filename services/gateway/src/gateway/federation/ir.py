@@ -132,11 +132,8 @@ class Plan:
     renamed: dict[str, str | None]  # sources that are not response keys; None: hidden from the client
     is_verbatim: bool  # one fetch, whose answer is the answer
     project: Callable[[dict[str, Any]], dict[str, Any]]
-
-    @property
-    def mutations(self) -> int:
-        """How many root fields change something."""
-        return 0 if self.is_query else sum(len(stage.slots) for stage in self.stages)
+    root_fields: tuple[str, ...]  # names of those that subgraphs answer, one for each response key
+    costly: int = 0  # how many of them are queries that the engine's options call costly
 
     @property
     def fetches(self) -> Iterator[Fetch]:
