@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ordermesh.ports import asks_lsof, listens
+from ordermesh.ports import asks_lsof, listens, robbed
 
 SYSTEMS = [
     listens,
@@ -31,3 +31,11 @@ def test_only_the_process_that_listens_at_the_port_is_said_to(
         assert asked(os.getpid(), port)
         assert not asked(os.getppid(), port)
     assert not asked(os.getpid(), port)
+
+
+def test_a_port_is_robbed_when_another_process_than_its_own_listens_there() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert robbed(os.getppid(), port) == f"; another program has taken its port {port}"
+        assert robbed(os.getpid(), port) == ""
+    assert robbed(os.getppid(), port) == ""

@@ -6,8 +6,6 @@ import subprocess
 from pathlib import Path
 from typing import Self
 
-from ordermesh.process import Living
-
 _LISTENS = "0A"
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
@@ -68,9 +66,10 @@ def listens(pid: int, port: int) -> bool:
         return True
 
 
-def robbed(ended: Living, port: int) -> str:
-    """Why a process of ours ended, to be put behind how it did, if another program has its port; blank if none has."""
-    return "" if ended.is_alive() or is_free(port) else f"; another program has taken its port {port}"
+def robbed(pid: int, port: int) -> str:
+    """Why a process did not start, to be put behind how it ended, if another program has its port; blank if none has."""
+    # In this order: what takes the port between two looks may be the process itself.
+    return "" if is_free(port) or listens(pid, port) else f"; another program has taken its port {port}"
 
 
 def asks_lsof(pid: int, port: int) -> bool:

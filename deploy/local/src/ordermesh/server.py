@@ -69,5 +69,5 @@ class EmbeddedServer:
             return (not self.listens_itself or listens(child.identity.pid, self.port)) and await answers()
 
         if not await until(answers_itself, process=child, seconds=self.start_seconds):
-            state = f"{ending(child)}{robbed(child, self.port)}"
+            state = f"{ending(child)}{robbed(child.identity.pid, self.port)}"
             raise LauncherError(f"{self.description} did not start ({state}).\n{tail(command.log)}")

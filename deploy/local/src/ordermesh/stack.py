@@ -95,7 +95,7 @@ class Stack:
         if not await until(says_so_itself, process=child, seconds=START_SECONDS):
             state = f"is not ready after {START_SECONDS:.0f} s" if child.is_alive() else ending(child)
             raise LauncherError(
-                f"{program.name} did not start ({state}{robbed(child, program.port)}).\n{tail(log)}"
+                f"{program.name} did not start ({state}{robbed(child.identity.pid, program.port)}).\n{tail(log)}"
             )
         self._say(f"{program.name} is ready at {program.url}")
 
