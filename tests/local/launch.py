@@ -15,10 +15,13 @@ STUB = Path(__file__).with_name("stub.py")
 
 
 def stubs(around: Surroundings, behaviour: str) -> Waves:
-    """One before, two in the middle (the second with commands and the given behaviour), one after."""
+    """One before, two in the middle (the second with commands and the given behaviour), one after.
+
+    "robbed": the second is given a port at which another program serves, the first one.
+    """
 
     def program(name: str, *before: str, behaviour: str = "well") -> Program:
-        port = around.directory.port(name)
+        port = around.directory.port("first" if behaviour == "robbed" else name)
         journal = str(around.directory.path / "journal")
         environment = {"NAME": name, "BEHAVIOUR": behaviour, "PORT": str(port), "JOURNAL": journal}
         return Program(name, port, environment, (sys.executable, str(STUB)), before)

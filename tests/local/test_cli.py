@@ -93,6 +93,43 @@ async def test_a_token_needs_a_running_stack(launch: Launch, directory: RunDirec
     assert errors == f"ordermesh: No stack runs in {directory.path}: start one with `ordermesh up`.\n"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["staff", "--scope", "bogus"], "bogus is no scope: there are support, fulfilment, finance."),
+        (
+            ["staff", "--scope", "support finence"],
+            "finence is no scope: there are support, fulfilment, finance.",
+        ),
+        (["staff", "--scope", ""], "A blank --scope is none: there are support, fulfilment, finance."),
+        (
+            ["shopper", "--scope", "support"],
+            "Scopes are what staff may change: a shopper has none, leave out --scope.",
+        ),
+        (
+            ["partner", "--scope", "support"],
+            "Scopes are what staff may change: a partner has none, leave out --scope.",
+        ),
+        (["shopper", "--subject", " "], "A blank --subject is nobody: leave it out for the role's own."),
+    ],
+)
+def test_a_token_that_would_be_another_than_it_seems_is_refused(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    directory: RunDirectory,
+    arguments: list[str],
+    said: str,
+) -> None:
+    monkeypatch.setenv("ORDERMESH_HOME", str(directory.path))
+    assert main(["token", "--role", *arguments]) == 1
+    assert capsys.readouterr() == ("", f"ordermesh: {said}\n")
+
+
+async def test_a_command_loads_nothing_that_checks_tokens_before_it_needs_it(launch: Launch) -> None:
+    process = await launch("-c", "import sys, ordermesh.cli; sys.exit('shared.auth' in sys.modules)")
+    assert await process.wait() == 0
+
+
 async def test_nonsense_in_the_environment_is_a_sentence_and_not_a_traceback(launch: Launch) -> None:
     code, _, errors = await ordermesh(launch, "up", GATEWAY_PORT="eighty")
     assert code == 1

@@ -1,6 +1,7 @@
 """Both parts together: what is picked, what is left running and what is not."""
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from ordermesh.errors import LauncherError
 from ordermesh.infrastructure import Infrastructure, embedded, opened, take_down
-from ordermesh.postgres import SERVICES
+from ordermesh.kafka import Tansu
+from ordermesh.postgres import SERVICES, Postgres
 from ordermesh.process import Identity
 from ordermesh.settings import Settings
 from ordermesh.state import RunDirectory
@@ -57,6 +59,30 @@ async def test_a_part_that_fails_takes_the_other_along(
     with pytest.raises(LauncherError, match="PostgreSQL 18 did not start"):
         async with opened(settings):
             pass
+    assert processes() == []
+
+
+class _Robbed(RunDirectory):
+    """Another program takes the port between the choice and the start."""
+
+    taken: int
+
+    def port(self, name: str, *, default: int | None = None, asked: int | None = None) -> int:  # noqa: ARG002 - the base's signature
+        return self.taken
+
+
+@pytest.mark.parametrize("part", [Postgres, Tansu])
+async def test_another_program_at_its_port_is_not_taken_for_the_server(
+    directory: RunDirectory, processes: Callable[[], list[str]], part: type[Postgres | Tansu]
+) -> None:
+    robbed = _Robbed(directory.path)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        robbed.taken = other.getsockname()[1]
+        server = part(robbed)
+        taken = rf"did not start \(.*; another program has taken its port {robbed.taken}\)"
+        with pytest.raises(LauncherError, match=taken):
+            await server.start(attached=True)
+        await server.stop()
     assert processes() == []
 
 

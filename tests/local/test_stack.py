@@ -97,6 +97,18 @@ async def test_the_outboxes_are_replayed_into_a_broker_that_may_have_lost_them(
     assert set(directory.all_running()) == {"kafka", "postgres"}
 
 
+async def test_a_program_whose_port_another_one_took_does_not_pass_for_started(
+    launch: Launch, directory: RunDirectory, processes: Find
+) -> None:
+    code, errors = await end(await launch(LAUNCHER_OF_STUBS, "robbed"))
+    assert code == 1
+    port = (directory.path / "ports" / "first").read_text()
+    assert errors.startswith(
+        f"right did not start (exit code 1; another program has taken its port {port}).\n"
+    )
+    assert processes() == []
+
+
 @pytest.mark.parametrize(
     ("behaviour", "said"),
     [

@@ -52,6 +52,27 @@ class TestPorts:
         assert directory.port("gateway", asked=wanted) == wanted
         assert directory.port("orders") != wanted
 
+    def test_a_port_that_one_launcher_chose_is_no_other_ones_until_it_ends(
+        self, directory: RunDirectory, tmp_path: Path
+    ) -> None:
+        default, other = directory.port("orders"), RunDirectory(tmp_path / "other").prepare()
+        with directory.launcher(), other.launcher():
+            assert directory.port("orders", default=default) == default
+            assert other.port("orders", default=default) != default
+            with pytest.raises(LauncherError, match=f"Port {default}, asked for gateway, is taken"):
+                other.port("gateway", asked=default)
+            # It is its own to ask for again.
+            assert directory.port("orders", default=default) == default
+        assert other.port("orders", default=default) == default
+
+    async def test_what_starts_infrastructure_claims_its_ports_too(
+        self, directory: RunDirectory, tmp_path: Path
+    ) -> None:
+        other = RunDirectory(tmp_path / "other").prepare()
+        async with directory.infrastructure(), other.infrastructure():
+            chosen = directory.port("kafka")
+            assert other.port("kafka", default=chosen) != chosen
+
 
 class TestSecrets:
     def test_a_secret_is_made_once_and_read_by_its_owner_alone(self, directory: RunDirectory) -> None:

@@ -7,7 +7,7 @@ from ordermesh.errors import LauncherError
 from ordermesh.process import Identity
 from ordermesh.programs import SANDBOX
 from ordermesh.state import RunDirectory, Running
-from ordermesh.tokens import token
+from ordermesh.tokens import refuse_nonsense, token
 from sandbox.settings import Settings as SandboxSettings
 from shared.auth import Authenticator, Principal, Role, Scope
 from shared.settings import Issuer
@@ -39,6 +39,11 @@ async def test_staff_have_the_scopes_that_were_asked_for_and_all_when_none_were(
     principal = await principal_of(directory, scope)
     assert (principal.role, principal.subject) == (Role.STAFF, "demo-staff")
     assert principal.scopes == scopes
+
+
+@pytest.mark.parametrize("scope", [*Scope, " ".join(Scope), None])
+def test_every_scope_that_there_is_may_be_asked_for(scope: str | None) -> None:
+    refuse_nonsense("staff", subject=None, scope=scope)
 
 
 async def test_without_a_stack_there_is_no_token(directory: RunDirectory) -> None:

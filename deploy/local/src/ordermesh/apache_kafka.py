@@ -155,6 +155,8 @@ class DockerKafka(ApacheKafka):
 
     name = "docker-kafka"
     description = f"Apache Kafka by Docker ({IMAGE})"
+    # Docker's own process does, which refuses a port that is taken.
+    listens_itself = False
 
     def __init__(self, settings: Settings, directory: RunDirectory) -> None:
         super().__init__(directory)

@@ -47,8 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     token = _add(commands, "token", _token, "print a token of the running stack's development issuer")
     token.add_argument("--role", required=True, choices=tokens.ROLES)
     token.add_argument("--subject", help="whose token it is (default: demo-<role>)")
-    token.add_argument("--scope", help='scopes to put into the token, as in "support fulfilment finance"')
-    token.add_argument("--ttl", type=int, help="how long it is valid (seconds)")
+    token.add_argument(
+        "--scope", help='what staff may change, as in "support finance" (default: all that there is)'
+    )
+    token.add_argument("--ttl", type=int, help="how long it is valid (seconds; negative: it has expired)")
     shown = _add(commands, "schema", _schema, "print the composed API schema; nothing needs to run")
     shown.add_argument("graph", choices=["storefront"])
     catalogue = _add(commands, "catalog", _catalog, "tell the running stack what the shop sells")
@@ -133,6 +135,7 @@ def _infra_down(_: argparse.Namespace) -> int:
 
 
 def _token(arguments: argparse.Namespace) -> int:
+    tokens.refuse_nonsense(arguments.role, subject=arguments.subject, scope=arguments.scope)
     directory = RunDirectory(Settings.read().ordermesh_home)
     print(
         asyncio.run(

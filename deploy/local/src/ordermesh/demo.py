@@ -8,6 +8,9 @@ from datetime import datetime
 from itertools import cycle, islice
 from pathlib import Path
 
+from asyncpg import PostgresError
+from orjson import JSONDecodeError
+from pyreqwest.exceptions import PyreqwestError
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -16,10 +19,11 @@ from rich.table import Table
 
 from ordermesh.books import Book, Check, checks
 from ordermesh.catalogue import feed_catalogue
+from ordermesh.errors import LauncherError
 from ordermesh.evidence import gather, in_flight
 from ordermesh.programs import GATEWAY, PROVIDERS, SANDBOX
 from ordermesh.settings import Settings
-from ordermesh.shop import Places, Reading, Shop
+from ordermesh.shop import Places, Reading, Refused, Shop
 from ordermesh.signals import run_until_signalled
 from ordermesh.stack import Stack, serving
 from ordermesh.stories import STORIES
@@ -27,6 +31,8 @@ from ordermesh.stories import STORIES
 ORDERS = 20
 AT_ONCE = 4
 QUIET_SECONDS = 60
+_REFUSALS = (Refused, OSError, PyreqwestError, PostgresError, JSONDecodeError)
+"""How shop, sandbox and databases say no, or nothing in time (NotYet); any other error is a defect of ours and shows its traceback."""
 _LEGEND = """msgs: emails/SMS/Slack alerts sent.
 Alerts are batched into Slack posts: slack.message below counts the posts.
 """
@@ -64,6 +70,19 @@ def _without_real_parts(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 async def _run(stack: Stack, console: Console) -> bool:
+    """Raises LauncherError when the shop does not answer as it should: because a part of the stack ended, or why it says."""
+    try:
+        return await _tell(stack, console)
+    except Exception as error:
+        if not stack.is_alive():
+            await stack.watch()
+        if not isinstance(error, _REFUSALS):
+            raise
+        reason = " ".join(str(error).split())
+        raise LauncherError(f"The demo cannot go on: {type(error).__name__}: {reason}") from error
+
+
+async def _tell(stack: Stack, console: Console) -> bool:
     async with Shop(Places(stack.urls[GATEWAY], stack.urls[SANDBOX])) as shop:
         await feed_catalogue(stack.infrastructure.kafka_url, shop)
         told = await _tell_all(shop, console)

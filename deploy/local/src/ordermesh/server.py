@@ -4,6 +4,7 @@ import signal
 from collections.abc import Awaitable, Callable
 
 from ordermesh.errors import LauncherError
+from ordermesh.ports import listens, robbed
 from ordermesh.process import Child, Command, Identity, ending, start, stop, tail, until
 from ordermesh.state import RunDirectory, Running
 
@@ -16,6 +17,8 @@ class EmbeddedServer:
     stop_signal = signal.SIGTERM
     stop_seconds = 5.0
     start_seconds = 60.0
+    listens_itself = True
+    """Whether the process that is started here is the one that listens."""
 
     def __init__(self, directory: RunDirectory) -> None:
         self.directory = directory
@@ -61,5 +64,10 @@ class EmbeddedServer:
         self._process = child
         # Whoever starts it keeps it, at first: if this process is killed now, the next one replaces a half-made server.
         self.directory.record(self.name, Running(child.identity, self.port, Identity.current()))
-        if not await until(answers, process=child, seconds=self.start_seconds):
-            raise LauncherError(f"{self.description} did not start ({ending(child)}).\n{tail(command.log)}")
+
+        async def answers_itself() -> bool:
+            return (not self.listens_itself or listens(child.identity.pid, self.port)) and await answers()
+
+        if not await until(answers_itself, process=child, seconds=self.start_seconds):
+            state = f"{ending(child)}{robbed(child.identity.pid, self.port)}"
+            raise LauncherError(f"{self.description} did not start ({state}).\n{tail(command.log)}")

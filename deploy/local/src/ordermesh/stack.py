@@ -11,10 +11,11 @@ from dataclasses import replace
 from ordermesh import loopback, programs
 from ordermesh.errors import LauncherError
 from ordermesh.infrastructure import Infrastructure, create_topics, opened
+from ordermesh.ports import listens, robbed
 from ordermesh.process import Child, Command, Identity, ending, gone, run, start, stop, tail, together, until
 from ordermesh.programs import Program, Surroundings, Waves
 from ordermesh.settings import Settings
-from ordermesh.state import LAUNCHER, RunDirectory, Running, require_free
+from ordermesh.state import LAUNCHER, RunDirectory, Running
 
 Table = Callable[[Surroundings], Waves]
 Say = Callable[[str], None]
@@ -87,9 +88,15 @@ class Stack:
         child = start(self._command(program))
         self._children[program.name] = child
         self.directory.record(program.name, Running(child.identity, program.port, Identity.current()))
-        if not await until(lambda: is_ready(program.url), process=child, seconds=START_SECONDS):
+
+        async def says_so_itself() -> bool:
+            return listens(child.identity.pid, program.port) and await is_ready(program.url)
+
+        if not await until(says_so_itself, process=child, seconds=START_SECONDS):
             state = f"is not ready after {START_SECONDS:.0f} s" if child.is_alive() else ending(child)
-            raise LauncherError(f"{program.name} did not start ({state}).\n{tail(log)}")
+            raise LauncherError(
+                f"{program.name} did not start ({state}{robbed(child.identity.pid, program.port)}).\n{tail(log)}"
+            )
         self._say(f"{program.name} is ready at {program.url}")
 
     async def _stop(self, name: str) -> None:
@@ -125,8 +132,8 @@ async def serving(
     with directory.launcher():
         await _stop_orphans(directory)
         if settings.gateway_port is not None:
-            # Known before everything else has booted.
-            require_free(settings.gateway_port, programs.GATEWAY)
+            # Known, and ours, before everything else has booted.
+            directory.port(programs.GATEWAY, asked=settings.gateway_port)
         async with opened(settings) as infrastructure:
             for line in infrastructure.picked():
                 say(line)

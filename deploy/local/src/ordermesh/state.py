@@ -11,7 +11,6 @@ import json
 import os
 import random
 import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Self
 
 from ordermesh.errors import LauncherError
+from ordermesh.ports import Claims
 from ordermesh.process import Identity
 from shared.signing import new_pem
 
@@ -55,6 +55,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
+        self._claimed: Claims | None = None
 
     def prepare(self) -> Self:
         """Make the directories. Raises LauncherError if the place cannot be written."""
@@ -104,16 +105,20 @@ class RunDirectory:
     def port(self, name: str, *, default: int | None = None, asked: int | None = None) -> int:
         """A free port of the loopback interface: the default, else the one it had before, else any. It is remembered.
 
+        In the block of `launcher` or `infrastructure` no other launcher gets it until that block ends.
         Raises LauncherError if the port that the user asked for is taken, since another would surprise.
         """
-        with _locked(self.path / "ports"):
+        with _locked(self.path / "ports"), self._claims() as claims:
             path = self.path / "ports" / name
-            if asked is not None:
-                require_free(asked, name)
+            if asked is not None and not claims.take(asked):
+                raise LauncherError(
+                    f"Port {asked}, asked for {name}, is taken by another program: ask for another,"
+                    " or for none and a free one is chosen."
+                )
             known = {other.name: int(other.read_text()) for other in path.parent.glob("[!.]*")}
             wanted = (asked, default, known.pop(name, None), *random.sample(_CHOICES, 200))
             others = set(known.values()) - {asked}
-            port = next((port for port in wanted if port and port not in others and is_free(port)), None)
+            port = next((port for port in wanted if port and port not in others and claims.take(port)), None)
             if port is None:
                 raise LauncherError(f"No free port was found for {name}.")
             _write(path, str(port))
@@ -158,6 +163,7 @@ class RunDirectory:
                 ) from None
             self.record(LAUNCHER, Running(Identity.current(), port=0))
             held.callback(self.forget, LAUNCHER)
+            held.enter_context(self._claims())
             yield
 
     @contextlib.asynccontextmanager
@@ -175,27 +181,21 @@ class RunDirectory:
                             f"Another command is busy with the infrastructure in {self.path}."
                         ) from None
                     await asyncio.sleep(0.05)
+            held.enter_context(self._claims())
             yield
 
-
-def require_free(port: int, name: str) -> None:
-    """Raises LauncherError if the port that the user asked for is taken."""
-    if not is_free(port):
-        raise LauncherError(
-            f"Port {port}, asked for {name}, is taken by another program: ask for another, or for none and a free one is chosen."
-        )
-
-
-def is_free(port: int) -> bool:
-    """Whether nothing listens on this port of the loopback interface."""
-    with socket.socket() as probe:
-        # As servers do: what is left of closed connections does not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    @contextlib.contextmanager
+    def _claims(self) -> Iterator[Claims]:
+        """What is claimed in this block stays claimed until the outermost such block ends."""
+        if self._claimed is not None:
+            yield self._claimed
+            return
+        with Claims() as claims:
+            self._claimed = claims
+            try:
+                yield claims
+            finally:
+                self._claimed = None
 
 
 def _write(path: Path, text: str) -> None:

@@ -10,6 +10,27 @@ from ordermesh.state import RunDirectory
 ROLES = ("shopper", "staff", "partner")
 
 
+def refuse_nonsense(role: str, *, subject: str | None, scope: str | None) -> None:
+    """Raises LauncherError for what people type and would get another token by than they think.
+
+    The issuer itself signs what it is asked to. Services overlook a scope that they do not know, and give all to a token that
+    names none.
+    """
+    if subject is not None and not subject.strip():
+        raise LauncherError("A blank --subject is nobody: leave it out for the role's own.")
+    if scope is None:
+        return
+    if role != "staff":
+        raise LauncherError(f"Scopes are what staff may change: a {role} has none, leave out --scope.")
+    from shared.auth import Scope  # noqa: PLC0415 - it brings clients and keys, which no other command needs
+
+    named = scope.split()
+    unknown = [word for word in named if word not in list(Scope)]
+    if unknown or not named:
+        wrong = f"{', '.join(unknown)} is no scope" if unknown else "A blank --scope is none"
+        raise LauncherError(f"{wrong}: there are {', '.join(Scope)}.")
+
+
 async def token(
     directory: RunDirectory,
     role: str,
