@@ -82,7 +82,14 @@ DECISIONS = {
         "orders.life.bulk",
         "orders.lines",
     ),
-    *("orders.life.holds", "orders.life.items", "orders.life.parcels", "orders.life.explanation"),
+    *(
+        "orders.life.addresses",
+        "orders.life.refunds",
+        "orders.life.holds",
+        "orders.life.items",
+        "orders.life.parcels",
+        "orders.life.explanation",
+    ),
     *(
         "orders.checkout.basket",
         "orders.checkout.discounts",

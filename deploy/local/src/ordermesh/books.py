@@ -139,6 +139,7 @@ def _captures(book: Book) -> Check:
             amounts = [charge["amount"] for charge in charges[order_id]]
             payment = book.evidence.payments.get(order_id, {})
             known = (order["captured"], payment.get("captured_amount"))
+            cost, costs = placed.get(order_id), order["total"]
             outside = payment.get("external_amount", 0)
             if len(amounts) > 1:
                 yield order_id, f"captured {len(amounts)} times: {amounts}"
@@ -147,11 +148,8 @@ def _captures(book: Book) -> Check:
                     order_id,
                     f"captured: orders {known[0]}, payments {known[1]}, Stripe {sum(amounts)}, staff {outside}",
                 )
-            elif amounts and not order["total"] <= amounts[0] == placed.get(order_id):
-                yield (
-                    order_id,
-                    f"captured {amounts[0]} of {placed.get(order_id)}; now it costs {order['total']}",
-                )
+            elif amounts and not costs <= amounts[0] == cost:
+                yield order_id, f"captured {amounts[0]} of {cost}; now it costs {costs}"
 
     ours = sum(order["captured"] for order in book.orders.values())
     outside = sum(
