@@ -20,7 +20,7 @@ from orders.lists.cursors import cursor_of
 from orders.lists.filters import Sort, Wanted
 from shared.db import Database
 from shared.errors import Refusal
-from support.bulk import DAYS, FIRST, Known, fill, known
+from support.bulk import DAYS, FIRST, Known, fill, known, vacuumed
 from support.listing import Shelf
 from support.orders import NOW, an_order
 
@@ -148,6 +148,7 @@ async def shops(fresh_databases: Callable[..., Awaitable[dict[str, str]]]) -> As
         await fill(db, size)
         while await totals.roll_up(db):
             pass
+        await vacuumed(db, "order_days", "order_totals", "order_deltas")
         print(f"\n{size} orders loaded in {time.monotonic() - began:.0f} s", end="", flush=True)
         shelf = Shelf(db)
         numbers = [random.Random(n).randrange(1, size - 100) for n in range(40)]

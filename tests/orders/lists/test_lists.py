@@ -415,6 +415,20 @@ async def test_what_no_index_sorts_is_sorted_unless_it_is_too_much(
     assert await walked(shelf, **carol) == numbers(sorted(some, key=SORTS["total"], reverse=True))
 
 
+async def test_a_carriers_orders_are_in_order_of_their_total_however_many_they_are(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orders.lists.store.MOST_SORTED", 1)
+    for given, of in (({"carrier": "USPS"}, "shipping_carrier"), ({"service": "Ground"}, "shipping_service")):
+        [value] = given.values()
+        right = [o for o in shelf.orders if getattr(o, of) == value and o.status in SHIPPED]
+        for direction in ("ASC", "DESC"):
+            sorted_ = sorted(right, key=SORTS["total"], reverse=direction == "DESC")
+            by_total = {"field": "total", "direction": direction}
+            page = (await shelf.ask(SHIPPED_ORDERS, filter=given, sort=by_total))["shippedOrders"]
+            assert numbers(page["nodes"]) == numbers(sorted_)[:100]
+
+
 async def test_nothing_is_counted_for_those_who_do_not_ask(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,7 +40,7 @@ from sqlalchemy import (
 
 from orders.domain import Order, OrderType, PaymentStatus
 from orders.lists.cursors import Place
-from orders.lists.filters import Sort, Wanted
+from orders.lists.filters import GONE, Sort, Wanted
 from orders.status import OrderStatus
 from orders.store import ORDERS
 from orders.tables import SEARCHED, customers, order_days, order_deltas, order_totals, orders
@@ -84,7 +84,7 @@ class Slice:
 
 async def listed(db: Database, principal: Principal, wanted: Wanted, part: Slice) -> list[Order]:
     """Raises Refusal BAD_INPUT where more match than can be sorted or looked through, one of db.UNAVAILABLE."""
-    if wanted.sort is Sort.TOTAL and not _is_by_cells_alone(wanted):
+    if wanted.sort is Sort.TOTAL and not (_is_by_cells_alone(wanted) or _is_of_one_courier(wanted)):
         return await _sorted(db, principal, wanted, part)
     found = await _keys(db, principal, wanted, part)
     if isinstance(found, Select) and found.get_final_froms() == [orders]:
@@ -145,9 +145,10 @@ async def _keys(
         return some(false())
     if wanted.search:
         return await _search(db, wanted, some)
-    narrowed = _narrowed(wanted)
-    if narrowed or wanted.mine or (_is_one_index(wanted) and ordered):
-        return some(*narrowed, *_filters(wanted))
+    narrowed, filters = _narrowed(wanted), _filters(wanted)
+    is_one_range = _is_one_index(wanted) if ordered else not filters
+    if narrowed or wanted.mine or is_one_range:
+        return some(*narrowed, *filters)
     return _by_cells(wanted, some)
 
 
@@ -205,6 +206,18 @@ async def days(db: Database, currency: str, first: date, last: date) -> dict[dat
 
 def _is_by_cells_alone(wanted: Wanted) -> bool:
     return not (wanted.mine or wanted.span or wanted.search or _narrowed(wanted))
+
+
+def _is_of_one_courier(wanted: Wanted) -> bool:
+    """Those that left with one carrier, or by one service: there is an index of each by either sort, and nothing else to look for."""
+    others = (wanted.mine, wanted.span, wanted.search, wanted.payment_status, wanted.order_type)
+    is_left_or_any = wanted.statuses in ((), GONE)
+    return (
+        is_left_or_any
+        and not any(others)
+        and len(_narrowed(wanted)) == 1
+        and bool(wanted.carrier or wanted.service)
+    )
 
 
 def _is_one_index(wanted: Wanted) -> bool:
