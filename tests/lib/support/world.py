@@ -1,10 +1,10 @@
 """The whole of Ordermesh in one event loop: sandbox, four services, gateway, each on a real socket, a real broker between."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import Any
 
 import sandbox
@@ -14,7 +14,7 @@ from notifications.app import build as build_notifications
 from notifications.settings import Settings as NotificationsSettings
 from ordermesh.catalogue import feed_catalogue
 from ordermesh.infrastructure import Infrastructure
-from ordermesh.programs import EXPORT
+from ordermesh.programs import EXPORT, TAX_RATES
 from ordermesh.shop import Places, Shop
 from orders.app import build as build_orders
 from orders.settings import Settings as OrdersSettings
@@ -123,7 +123,7 @@ def _services(
 
     checkout: dict[str, Any] = {
         "quote_issuer": signed_by("shipping", urls["shipping"]),
-        "tax_rates": {"US-CA": Decimal("0.0725"), "US-OR": Decimal("0.01"), "US-NY": Decimal("0.08875")},
+        "tax_rates": json.loads(TAX_RATES),
     }
     return [
         build_orders(OrdersSettings(**common("orders"), **checkout)),

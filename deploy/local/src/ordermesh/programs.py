@@ -65,6 +65,8 @@ _OURS = {
     *("STRIPE_WEBHOOK_URL", "STRIPE_WEBHOOK_EVENTS", "SHIPPO_WEBHOOK_URL"),
     *("QUOTE_ISSUER", "PASSTHROUGH", *_KEYS.values()),
 }
+TAX_RATES = '{"US-CA": "0.0725"}'
+"""Of the demo's shop: so an edit that moves an order out of California gives money back."""
 STRIPE_EVENTS = (
     *(f"payment_intent.{what}" for what in ("succeeded", "payment_failed", "canceled", "processing")),
     *("charge.updated", "charge.refunded", "refund.created", "refund.updated", "refund.failed"),
@@ -161,7 +163,7 @@ def _service(name: str, around: Surroundings, ports: Mapping[str, int]) -> dict[
         **_shared(around, ports),
         **_providers(name, around, ports),
         **_signing_key(name, around),
-        **_quotes(name, ports),
+        **(_checkout(around, ports) if name == "orders" else {}),
         "DATABASE_URL": around.infrastructure.databases[name],
     }
 
@@ -174,10 +176,11 @@ def _signing_key(service: str, around: Surroundings) -> dict[str, str]:
     return {variable: users or around.directory.signing_key(f"{service}-key")}
 
 
-def _quotes(service: str, ports: Mapping[str, int]) -> dict[str, str]:
-    """Orders alone believes the shipping quotes that shipping signs."""
+def _checkout(around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:
+    """Orders believes the shipping quotes that shipping signs, and takes tax as it is told, or as the demo's shop does."""
     issuer = {"issuer": "shipping", "jwks_url": f"{url(ports['shipping'])}{JWKS_PATH}", "audience": AUDIENCE}
-    return {"QUOTE_ISSUER": json.dumps(issuer)} if service == "orders" else {}
+    taxes = around.settings.environment.get("TAX_RATES", TAX_RATES)
+    return {"QUOTE_ISSUER": json.dumps(issuer), "TAX_RATES": taxes}
 
 
 def _gateway(around: Surroundings, ports: Mapping[str, int]) -> dict[str, str]:
