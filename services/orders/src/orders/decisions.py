@@ -112,7 +112,7 @@ def _unheld(order: Order, act: Act) -> Decision:
 
 def _remedy(order: Order, remedy: Remedy, trigger: Trigger, act: Act) -> Decision:
     if remedy is Remedy.STAFF:
-        note = Entry(act.now, act.actor, str(trigger), order.status, order.status, "a person has to look")
+        note = noted(order, trigger, act, "a person has to look")
         return Decision(replace(order, updated_at=act.now), (), (note,))
     return request_refund(order, act, asked_by=act.actor if trigger is Command.REFUND else "")
 
@@ -134,7 +134,7 @@ def request_refund(order: Order, act: Act, asked_by: str = "") -> Decision:
     requested = facts.OrderRefundRequested(
         **about_order(order), refund_id=refund.id, requested_at=act.now, amount=amount, reason=refund.reason
     )
-    entry = Entry(act.now, act.actor, "refund requested", order.status, order.status, refund.reason)
+    entry = noted(order, "refund requested", act, refund.reason)
     return Decision(
         replace(order, refunds=(*order.refunds, refund), updated_at=act.now), (requested,), (entry,)
     )
@@ -148,6 +148,11 @@ def _shipped(order: Order) -> facts.OrderShipped:
         tracking_number=order.tracking or "",
         tracking_url=order.tracking_url,
     )
+
+
+def noted(order: Order, what: str, act: Act, why: str = "") -> Entry:
+    """A timeline entry of what leaves the order in its status; `why` stands for the act's own reason."""
+    return Entry(act.now, act.actor, str(what), order.status, order.status, why or act.reason)
 
 
 def about_order(order: Order) -> dict[str, Any]:

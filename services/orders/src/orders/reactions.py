@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid5
 
-from orders.decisions import about_order, decide, derive
+from orders.decisions import about_order, decide, derive, noted
 from orders.domain import (
     OUT,
     Act,
@@ -101,7 +101,7 @@ def payment_failed(order: Order, code: str, act: Act, *, final: bool = False) ->
         code=code,
         final=final,
     )
-    entry = Entry(act.now, act.actor, "payment failed", order.status, order.status, code)
+    entry = noted(order, "payment failed", act, code)
     return Decision(failed, (told,), (entry,)).then(decide(failed, Happened.PAYMENT_FAILED, act))
 
 
@@ -146,7 +146,7 @@ def refunded(order: Order, refund_id: UUID, amount: int, act: Act) -> Decision:
         amount=amount,
         refunded_total=total,
     )
-    entry = Entry(act.now, act.actor, "refunded", order.status, order.status, act.reason)
+    entry = noted(order, "refunded", act)
     return derive(order, Decision(after, (told,), (entry,)), act)
 
 
@@ -167,8 +167,7 @@ def refund_failed(order: Order, refund_id: UUID, act: Act) -> Decision:
         payment_status=order.payment_status if back or not order.refunded else PaymentStatus.PAID,
         updated_at=act.now,
     )
-    entry = Entry(act.now, act.actor, "refund failed", order.status, order.status, act.reason)
-    return Decision(with_refunds(after), (), (entry,))
+    return Decision(with_refunds(after), (), (noted(order, "refund failed", act),))
 
 
 def shipment_reached(
@@ -209,7 +208,7 @@ def _cases(before: Order, after: Order, shipment: Shipment, act: Act) -> tuple[E
         found.append("more has left than is wanted: a person has to look")
     if before.open_holds:
         found.append("it has left although it was held: a person has to look")
-    return tuple(Entry(act.now, act.actor, "shipped", after.status, after.status, why) for why in found)
+    return tuple(noted(after, "shipped", act, why) for why in found)
 
 
 def label_bought(

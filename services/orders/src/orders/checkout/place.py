@@ -9,8 +9,8 @@ from orders import deadlines
 from orders.checkout.basket import Basket, Delivery, Offer, Terms, offer
 from orders.checkout.discounts import DiscountCode, invalid
 from orders.checkout.store import DISCOUNTS
-from orders.decisions import about_order
-from orders.domain import Channel, Decision, Entry, Order, PaymentStatus
+from orders.decisions import about_order, noted
+from orders.domain import Act, Channel, Decision, Order, PaymentStatus
 from orders.handlers import settle
 from orders.status import OrderStatus
 from orders.store import ORDERS
@@ -63,7 +63,7 @@ async def place(placing: Placing, actor: str, tx: Tx) -> str:
     tx.add(ORDERS, order)
     if not placing.customer_is_known:
         tx.upsert(customers, **placing.customer.said(), updated_at=tx.now)
-    entry = Entry(tx.now, actor, "placed", order.status, order.status, "")
+    entry = noted(order, "placed", Act(tx.now, actor))
     settle(tx, Decision(order, (_order_placed(order, placing),), (entry,)))
     tx.request(deadlines.UNPAID, order.id, due_at=tx.now + placing.unpaid_expiry)
     return str(order.id)

@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from orders.checkout.taxes import Destination, Taxes
-from orders.decisions import about_order, decide, request_refund
-from orders.domain import Act, Decision, Entry, Order
+from orders.decisions import about_order, decide, noted, request_refund
+from orders.domain import Act, Decision, Order
 from orders.life.holds import require_paid_in_full
 from orders.status import Command, OrderStatus
 from shared.contracts import orders as facts
@@ -33,9 +33,7 @@ def change_address(order: Order, address: dict[str, Any], taxes: Taxes, act: Act
     said = facts.OrderAddressChanged(
         **about_order(order), changed_at=act.now, shipping_address=facts.Address(**address)
     )
-    entry = Entry(
-        act.now, act.actor, str(Command.EDIT_ADDRESS), order.status, order.status, act.reason or "edited"
-    )
+    entry = noted(order, Command.EDIT_ADDRESS, act)
     moved = Decision(replace(there, shipping_address=address, updated_at=act.now), (said,), (entry,))
     back = min(order.refundable, order.total - there.total)
     return moved.then(request_refund(moved.order, replace(act, amount=back, reason="less tax")))

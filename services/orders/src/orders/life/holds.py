@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid5
 
-from orders.decisions import about_order, decide
-from orders.domain import Act, Decision, Entry, Hold, Order, OrderType, WayOut
+from orders.decisions import about_order, decide, noted
+from orders.domain import Act, Decision, Hold, Order, OrderType, WayOut
 from orders.status import Command, OrderStatus
 from shared.contracts import orders as facts
 from shared.errors import Code, Refusal
@@ -26,7 +26,7 @@ def hold(order: Order, act: Act, way_out: WayOut, deadline: datetime | None = No
         **about_order(order), hold_id=hold_id, held_at=act.now, reason=act.reason, deadline=deadline
     )
     held = replace(order, holds=(*order.holds, new), updated_at=act.now)
-    return Decision(held, (said,), (_entry(order, Command.HOLD, act),))
+    return Decision(held, (said,), (noted(order, Command.HOLD, act),))
 
 
 def release(order: Order, hold_id: UUID, act: Act) -> Decision:
@@ -38,7 +38,7 @@ def release(order: Order, hold_id: UUID, act: Act) -> Decision:
     over = tuple(replace(hold, released_at=act.now) if hold is open_hold else hold for hold in order.holds)
     said = facts.OrderReleased(**about_order(order), hold_id=hold_id, released_at=act.now)
     released = replace(order, holds=over, updated_at=act.now)
-    return Decision(released, (said,), (_entry(order, Command.RELEASE, act),))
+    return Decision(released, (said,), (noted(order, Command.RELEASE, act),))
 
 
 def deadline_passed(order: Order, hold_id: UUID, act: Act) -> Decision:
@@ -50,7 +50,7 @@ def deadline_passed(order: Order, hold_id: UUID, act: Act) -> Decision:
         return release(order, hold_id, act)
     if passed.way_out is WayOut.CANCEL and order.is_cancellable:
         return decide(order, Command.CANCEL, act)
-    case = _entry(order, Command.HOLD, replace(act, reason="its deadline has passed: a person has to look"))
+    case = noted(order, Command.HOLD, act, "its deadline has passed: a person has to look")
     return Decision(replace(order, updated_at=act.now), (), (case,))
 
 
@@ -84,7 +84,3 @@ def on_failed_shipment(order: Order, act: Act) -> Decision:
     if order.status is not OrderStatus.PROCESSING or any(h.reason == NO_PARCEL for h in order.open_holds):
         return Decision(order)
     return hold(order, replace(act, reason=NO_PARCEL), WayOut.STAFF)
-
-
-def _entry(order: Order, command: Command, act: Act) -> Entry:
-    return Entry(act.now, act.actor, str(command), order.status, order.status, act.reason)

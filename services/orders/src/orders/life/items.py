@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orders.checkout.taxes import Taxes
-from orders.decisions import about_order, decide, derive, request_refund
-from orders.domain import Act, Decision, Entry, Line, Order, RefundedLine
+from orders.decisions import about_order, decide, derive, noted, request_refund
+from orders.domain import Act, Decision, Line, Order, RefundedLine
 from orders.life.addresses import change_address
 from orders.life.holds import require_paid_in_full
 from orders.status import Command
@@ -82,9 +82,7 @@ def cancel_items(order: Order, pieces: dict[int, int], act: Act) -> Decision:
     after = replace(
         order, lines=tuple(_fewer(order, n, pieces.get(n.line, 0)) for n in order.lines), updated_at=act.now
     )
-    entry = Entry(
-        act.now, act.actor, str(Command.CANCEL_ITEMS), order.status, order.status, act.reason or "not wanted"
-    )
+    entry = noted(order, Command.CANCEL_ITEMS, act)
     if not any(line.live for line in after.lines):
         return derive(order, Decision(after, (), (entry,)), act)
     said = facts.OrderItemsCancelled(

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from uuid import uuid5
 
-from orders.decisions import about_order, decide, derive
-from orders.domain import OUT, Act, Decision, Entry, Order, Shipment, Stage
+from orders.decisions import about_order, decide, derive, noted
+from orders.domain import OUT, Act, Decision, Order, Shipment, Stage
 from orders.lines import with_quantities
 from orders.status import Command, OrderStatus
 from shared.contracts import orders as facts
@@ -56,5 +56,4 @@ def tracked(order: Order, act: Act, **details: str | None) -> Decision:
     changed = replace(order, **details)  # type: ignore[arg-type] # the columns named are text
     if decision.refused is not None or changed == order:
         return decision
-    entry = Entry(act.now, act.actor, str(Command.TRACK), order.status, order.status, act.reason)
-    return Decision(replace(changed, updated_at=act.now), (), (entry,))
+    return Decision(replace(changed, updated_at=act.now), (), (noted(order, Command.TRACK, act),))
