@@ -8,8 +8,9 @@ from uuid import UUID
 import orjson
 import pytest
 
-from ordermesh.books import ALERTS, RULES, Book, checks, history, violations
+from ordermesh.books import ALERTS, RULES, Book, checks, violations
 from ordermesh.evidence import Evidence
+from ordermesh.history import history
 
 ORDER = "01890000-0000-7000-8000-000000000001"
 MAIL, ALERT, MAIL_2, SMS, ALERT_2 = (f"01890000-0000-7000-8000-00000000000{n}" for n in range(2, 7))
@@ -148,6 +149,10 @@ LIES: dict[str, tuple[str, Lie]] = {
     "refunded twice": (
         "refunded =",
         lambda e: e.effects.append(effect("stripe.refund.succeeded", "re_2", amount=500)),
+    ),
+    "a refund that the bank sent back": (
+        "refunded =",
+        lambda e: e.effects.append(effect("stripe.refund.failed", "re_1", amount=500)),
     ),
     "a refund that payments does not know": ("refunded =", lambda e: set_(e.payments, refunded_amount=0)),
     "the money of a cancelled order was kept": ("cancelled orders", lambda e: set_(e.orders, refunded=0)),

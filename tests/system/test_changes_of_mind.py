@@ -37,6 +37,7 @@ EDIT = (
     " editOrder(id: $id, input: $input, version: $version) { id } }"
 )
 PARCELS = "query($id: ID!) { it: order(id: $id) { shipments { id status lines { line quantity } } } }"
+RETRY = "mutation($id: ID!, $refund: ID!) { retryRefund(id: $id, refundId: $refund) { id } }"
 REFUNDS = """query($id: ID!) { it: order(id: $id) { payment {
     status externalAmount capturedAmount refunds { id status amount } } } }"""
 CONFIRM = "mutation($id: ID!) { confirmExternalRefund(refundId: $id) { id status } }"
@@ -95,6 +96,27 @@ async def test_an_order_that_goes_where_tax_is_less_gives_the_difference_back(wo
     edited = await label(world, order["id"])
     assert edited["total"] == preview["totalAfter"]
     assert edited["payment"]["refundedAmount"] == preview["refund"]
+    assert await settled(world, order["id"]) == []
+
+
+async def test_a_refund_that_the_bank_sent_back_is_asked_for_again_before_the_order_has_shipped(
+    world: World,
+) -> None:
+    """By a card whose bank sends every refund back."""
+    order = await world.shop.place(f"mind-{uuid4().hex[:8]}", {MUG: 2})
+    await world.shop.pay(order, "pm_card_refundFail")
+    await world.shop.until(order["id"], has_shipment("PREPARED"))
+    items = [{"itemId": f"{order['id']}:1", "quantity": 1}]
+    await world.shop.ask(CANCEL_ITEMS, {"id": order["id"], "items": items})
+    await world.network.settle()
+    [failed] = (await world.shop.ask(REFUNDS, {"id": order["id"]}))["it"]["payment"]["refunds"]
+    for _ in range(2):
+        await world.shop.ask(RETRY, {"id": order["id"], "refund": failed["id"]})
+    await world.network.settle()
+    payment = (await world.shop.ask(REFUNDS, {"id": order["id"]}))["it"]["payment"]
+    tried = [(refund["status"], refund["amount"]) for refund in payment["refunds"]]
+    assert tried == [("FAILED", failed["amount"])] * 2
+    assert (await world.shop.read(order["id"]))["status"] == "PROCESSING"
     assert await settled(world, order["id"]) == []
 
 

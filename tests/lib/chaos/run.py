@@ -17,9 +17,10 @@ from chaos.schedule import Schedule
 from chaos.system import System
 from chaos.topics import overtaken, published
 from chaos.traffic import PatientShop, Told, Traffic
-from ordermesh.books import Book, Violation, checks, history
+from ordermesh.books import Book, Violation, checks
 from ordermesh.catalogue import feed_catalogue
 from ordermesh.evidence import Evidence, gather, in_flight
+from ordermesh.history import history
 from ordermesh.programs import GATEWAY, SANDBOX
 from ordermesh.shop import Places
 

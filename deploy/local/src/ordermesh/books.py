@@ -160,7 +160,10 @@ def _captures(book: Book) -> Check:
 
 
 def _refunds(book: Book) -> Check:
-    refunds = book.effects("stripe.refund.succeeded")
+    """What the bank sent back has not been refunded, although Stripe said so at first."""
+    done, sent_back = book.effects("stripe.refund.succeeded"), book.effects("stripe.refund.failed")
+    failed = {effect["resource"] for found in sent_back.values() for effect in found}
+    refunds = {key: [each for each in found if each["resource"] not in failed] for key, found in done.items()}
 
     def broken() -> Iterator[tuple[str, str]]:
         for order_id, order in book.orders.items():
@@ -350,46 +353,6 @@ RULES: tuple[Rule, ...] = (
     _every_occasion_was_told,
     _timelines,
 )
-
-
-def history(evidence: Evidence, order_id: str) -> list[str]:
-    """Everything that is known of one order, in order of time: facts, timeline, jobs, what providers saw."""
-    found: list[tuple[str, str]] = []
-    found += [
-        (fact["time"], f"fact      {fact['service']} said {fact['type']}")
-        for fact in evidence.facts
-        if fact["key"] == order_id
-    ]
-    found += [
-        (
-            _at(entry["at"]),
-            f"timeline  {entry['what']}: {entry['from_status']} -> {entry['to_status']} ({entry['actor']})",
-        )
-        for entry in evidence.timeline.get(order_id, ())
-    ]
-    found += [
-        (
-            _at(job["created_at"]),
-            f"job       {job['service']} {job['kind']} {job['state']}, attempt {job['attempts']} {job['last_error'] or ''}",
-        )
-        for job in evidence.jobs
-        if job["key"] == order_id
-    ]
-    found += [
-        (effect["at"], f"provider  {effect['kind']} {effect['resource']} {effect['amount'] or ''}")
-        for effect in evidence.effects
-        if effect["order_id"] == order_id
-    ]
-    found += [
-        (_at(letter["failed_at"]), f"buried    {letter['service']}: {letter['reason']}")
-        for letter in evidence.dead_letters
-        if letter["aggregate_key"] == order_id
-    ]
-    return [f"{at[11:23]}  {what}" for at, what in sorted(found)]
-
-
-def _at(at: object) -> str:
-    return str(at).replace(" ", "T")
 
 
 def _sum(effects: dict[str, list[Reading]]) -> int:
