@@ -164,7 +164,7 @@ async def serving(box: Box, http: socket.socket, smtp: socket.socket) -> AsyncIt
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Raises OSError when the port is taken."""
+    """A socket that listens. Raises OSError when the port is taken, also by who bound it at the same moment."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio turns Nagle's algorithm off only for sockets that name the protocol (socket.create_server does not);
     # with it on, every answer would wait 40 ms for the client's delayed acknowledgement.
@@ -172,6 +172,7 @@ def _listen(host: str, port: int) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
+        sock.listen()
     except OSError:
         sock.close()
         raise
