@@ -28,8 +28,10 @@ def test_the_items_of_an_order_for_nothing_are_paid_as_it_is() -> None:
 
 def test_an_edit_comes_to_what_its_preview_told_while_nothing_that_it_is_reckoned_from_has_changed() -> None:
     order = an_order(status=OrderStatus.PROCESSING, captured=3599)
-    previewed = edition(order)
-    assert edition(replace(order, stripe_fee=30, version=order.version + 1)) == previewed
+    previewed = edition(order, None, [])
+    assert edition(replace(order, stripe_fee=30, version=order.version + 1), None, []) == previewed
     fewer_pieces = cancel_items(order, {1: 1}, ACT).order
     elsewhere = change_address(order, {**ADDRESS, "street": "2 Elm Street"}, TERMS.taxes, ACT).order
-    assert len({previewed, edition(fewer_pieces), edition(elsewhere)}) == 3
+    others = [edition(changed, None, []) for changed in (fewer_pieces, elsewhere)]
+    others += [edition(order, ADDRESS, []), edition(order, None, [("a", 1)])]
+    assert len({previewed, *others}) == 5

@@ -76,8 +76,10 @@ async def test_pieces_never_cost_more_than_their_line_whichever_refund_of_them_f
 
 async def test_a_refund_is_of_an_amount_or_of_items(counter: Counter) -> None:
     order = await counter.place(*taxed(), come_to="delivered")
-    refusal = await counter.refusal(REFUND_ITEMS, id=str(order.id), items=some(order, _1=1), amount=1.0)
-    assert refusal.code is Code.BAD_INPUT
+    for items, amount in ((some(order, _1=1), 1.0), ([], None)):
+        refusal = await counter.refusal(REFUND_ITEMS, id=str(order.id), items=items, amount=amount)
+        assert refusal.code is Code.BAD_INPUT
+    assert await counter.said(order) == []
 
 
 async def test_a_refund_that_failed_before_it_was_sent_is_asked_for_again_once(counter: Counter) -> None:

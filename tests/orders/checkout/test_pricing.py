@@ -5,11 +5,14 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from orders.checkout.discounts import DiscountCode, DiscountKind
 from orders.checkout.pricing import Fee, Price, price, share
 from orders.checkout.taxes import Destination, TaxTable
+from orders.settings import Settings
 from shared.contracts.money import to_major, to_minor
+from shared.errors import Code, Refusal
 from support.orders import NOW
 
 HERE = Destination("US", "CA")
@@ -97,8 +100,31 @@ def test_the_most_specific_rate_wins_also_when_it_is_nothing(country: str, state
     assert table.on([100], 1000, Destination(country, state)) == ((tax,), 0)
 
 
-def test_a_destination_is_told_in_whatever_case() -> None:
-    assert Destination.of({"country": "us", "state": " ca "}) == HERE
+@pytest.mark.parametrize(
+    "state", ["CA", " ca ", "California", "CALIFORNIA", "C.A.", "US-CA", "\uff23\uff21", "C A"]
+)
+def test_a_destination_is_the_same_however_it_is_written(state: str) -> None:
+    assert Destination.of({"country": "us", "state": state}) == HERE
+
+
+def test_a_name_of_two_words_and_one_with_an_accent_are_known() -> None:
+    assert Destination.of({"country": "US", "state": "new york"}).state == "NY"
+    assert {Destination.of({"country": "CA", "state": s}).state for s in ("Quebec", "Québec", "QC")} == {"QC"}
+
+
+@pytest.mark.parametrize("state", ["XX", "CALIF", "94105", "!!", "Bavaria"])
+def test_where_states_have_rates_of_their_own_no_tax_is_saved_by_a_slip_of_the_pen(state: str) -> None:
+    table = TaxTable({"US-CA": Decimal("0.07"), "DE": Decimal("0.19")})
+    with pytest.raises(Refusal) as refused:
+        table.on([100], 0, Destination.of({"country": "US", "state": state}))
+    assert refused.value.code is Code.BAD_INPUT
+    assert table.on([100], 0, Destination.of({"country": "DE", "state": state})) == ((19,), 0)
+
+
+@pytest.mark.parametrize("region", ["US-CAL", "XX", "DE-CA"])
+def test_a_rate_of_a_place_that_there_is_not_is_refused_at_start(region: str) -> None:
+    with pytest.raises(ValidationError, match=region):
+        Settings(database_url="postgresql://x", kafka_url="x:9", tax_rates={region: Decimal("0.1")})
 
 
 @given(st.integers(0, 10**11), st.integers(1, 10_000), st.sampled_from(DiscountKind))

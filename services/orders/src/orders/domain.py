@@ -278,9 +278,10 @@ class Order:
 
     @property
     def next_statuses(self) -> tuple[OrderStatus, ...]:
-        """Where a command can still take it; what is partly out cannot be cancelled."""
-        allowed = next_statuses(self.status)
-        return tuple(to for to in allowed if to is not OrderStatus.CANCELLED or self.is_cancellable)
+        """Where a command can still take it; what is partly out cannot be cancelled, what is held does not go out."""
+        closed = {OrderStatus.SHIPPED} if self.open_holds else set()
+        closed |= set() if self.is_cancellable else {OrderStatus.CANCELLED}
+        return tuple(to for to in next_statuses(self.status) if to not in closed)
 
     @property
     def is_address_fixed(self) -> bool:

@@ -3,15 +3,25 @@
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import Field, SecretStr, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, field_validator
 
+from orders.checkout.places import is_country, state_of
 from shared.auth import Scope
 from shared.contracts.money import LARGEST, Currency, Minor
 from shared.settings import Issuer, ServiceSettings
 from shared.signing import Signer
 
-Region = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")]
-"""An ISO 3166-1 country (DE), or one with the state as addresses write it (US-CA)."""
+
+def _known(region: str) -> str:
+    """Raises ValueError: nothing would ever be taxed there."""
+    country, _, state = region.partition("-")
+    if not is_country(country) or (state and state_of(country, state) != state):
+        raise ValueError(f"ISO 3166 has no {region}")
+    return region
+
+
+Region = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$"), AfterValidator(_known)]
+"""A country (DE) or a state (US-CA) of ISO 3166."""
 Rate = Annotated[Decimal, Field(ge=0, le=1, decimal_places=6)]
 Days = Annotated[int, Field(ge=0, le=365)]
 

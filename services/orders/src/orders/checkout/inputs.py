@@ -11,12 +11,12 @@ from strawberry.utils.str_converters import to_camel_case
 
 from orders.answering import text
 from orders.checkout.place import Customer
+from orders.checkout.places import is_country
 from shared.auth import Principal
 from shared.commands import uuid_or
 from shared.errors import Code, Refusal
 from shared.ids import uuid7
 
-_COUNTRY = re.compile(r"[A-Za-z]{2}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{2,63}")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
 
@@ -131,7 +131,7 @@ def address_of(given: AddressInput) -> dict[str, Any]:
     for field in ("street", "city", "state", "zip_code", "country"):
         if not getattr(given, field).strip():
             raise Refusal(Code.BAD_INPUT, f"The address needs its {to_camel_case(field)}")
-    if not _COUNTRY.fullmatch(given.country):
+    if not is_country(given.country.upper()):
         raise Refusal(Code.BAD_INPUT, "country is an ISO 3166-1 alpha-2 code, such as US")
     fields = ((field.name, getattr(given, field.name)) for field in dataclasses.fields(given))
     return {field: text(to_camel_case(field), value) if value else None for field, value in fields}

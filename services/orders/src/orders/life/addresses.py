@@ -45,17 +45,18 @@ def _taxed(order: Order, destination: Destination, taxes: Taxes) -> Order:
         return order
     if order.shippo_rate_id is not None:
         raise _another_price("its shipping was quoted for the one that it has")
-    if any(line.cancelled or order.refunded_pieces(line.line) for line in order.lines):
-        raise _another_price("a part of it was paid back with the tax of the one that it has")
     goods = [line.quantity * line.unit_price - line.discount for line in order.lines]
     of_goods, of_shipping = taxes.on(goods, order.shipping, destination)
     less = order.tax - sum(of_goods) - of_shipping
+    if not less:
+        return order
     if less < 0:
         raise _another_price("its tax is higher")
-    if less and order.status is OrderStatus.PENDING:
+    if order.status is OrderStatus.PENDING:
         raise _another_price("its payment was prepared with the tax of the one that it has")
-    if less:
-        require_paid_in_full(order)
+    if any(line.cancelled or order.refunded_pieces(line.line) for line in order.lines):
+        raise _another_price("a part of it was paid back with the tax of the one that it has")
+    require_paid_in_full(order)
     lines = tuple(replace(line, tax=tax) for line, tax in zip(order.lines, of_goods, strict=True))
     return replace(order, lines=lines, tax=order.tax - less, total=order.total - less)
 

@@ -8,7 +8,7 @@ from orders.domain import Order
 from orders.graph import TimelineEntry
 from orders.life.explanation import Explanation, Step, Wait
 from orders.life.holds import is_underpaid
-from orders.life.items import Money, edition
+from orders.life.items import Money, worth
 from orders.life.nodes import iso, maybe_iso
 from orders.status import OrderStatus
 from shared.contracts.money import to_major
@@ -27,10 +27,10 @@ class OrderEdit:
     refund: float
 
     @classmethod
-    def of(cls, order: Order, money: Money) -> Self:
+    def of(cls, order: Order, version: str, money: Money) -> Self:
         return cls(
             order_id=strawberry.ID(str(order.id)),
-            version=edition(order),
+            version=version,
             currency=order.currency,
             total_before=to_major(money.before, order.currency),
             total_after=to_major(money.after, order.currency),
@@ -38,10 +38,14 @@ class OrderEdit:
         )
 
 
-@strawberry.type(description="Where the order's money is. `due` is still to be paid, `fees` are for staff.")
+@strawberry.type(
+    description="Where the order's money is. `ordered` is its total, `worth` what is left of that without the cancelled pieces,"
+    " `due` still to be paid, `fees` are for staff."
+)
 class MoneyPosition:
     currency: str
     ordered: float
+    worth: float
     captured: float
     refunded: float
     refundable: float
@@ -57,6 +61,7 @@ class MoneyPosition:
         return cls(
             currency=order.currency,
             ordered=major(order.total),
+            worth=major(worth(order)),
             captured=major(order.captured),
             refunded=major(order.refunded),
             refundable=major(order.refundable),

@@ -36,8 +36,10 @@ async def edit(
 ) -> str:
     """`version` is the one of the preview. Raises Refusal ORDER_NOT_FOUND, ORDER_CHANGED, or as the preview does."""
     order = mine(order_id, principal, tx)
-    if items.edition(order) != version:
-        raise Refusal(Code.ORDER_CHANGED, "The order has changed since: preview the edit again")
+    if items.edition(order, address, kept) != version:
+        raise Refusal(
+            Code.ORDER_CHANGED, "The order has changed since, or another edit was previewed: preview it again"
+        )
     act = act_of(principal, "edited", tx)
     decision = items.edit(order, address, items.fewer(order, kept), taxes, act)
     settled(tx, decision)

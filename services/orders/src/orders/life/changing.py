@@ -128,11 +128,12 @@ class Query:
         require(principal, RIGHTS[Command.EDIT_ADDRESS])
         order = await _order(info, id)
         act = Act(datetime.now(UTC), actor_of(principal), "edited")
-        fewer = items.fewer(order, input.kept())
+        address, kept = input.address(), input.kept()
         taxes = info.context.service.checkout.terms.taxes
-        decision = items.edit(order, input.address(), fewer, taxes, act)
+        decision = items.edit(order, address, items.fewer(order, kept), taxes, act)
         refuse(decision, Code.INVALID_TRANSITION)
-        return OrderEdit.of(order, items.money_of(order, decision.order))
+        version = items.edition(order, address, kept)
+        return OrderEdit.of(order, version, items.money_of(order, decision.order))
 
     @strawberry.field(
         description="The order's state, its money, what it waits for, and who may do what next."

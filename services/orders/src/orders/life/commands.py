@@ -113,6 +113,8 @@ async def update_status(
 
 
 def _towards(order: Order, to: OrderStatus, principal: Principal, limits: Limits, tx: Tx) -> Decision:
+    if to is OrderStatus.SHIPPED:
+        _require_released(order)
     if to not in order.next_statuses:
         raise _invalid(order, _why_not(order, to))
     act = act_of(principal, "status set by staff", tx)
@@ -169,9 +171,13 @@ async def add_tracking(order_id: str, tracking: str, principal: Principal, tx: T
 
 
 def _handed_over(order: Order, act: Act) -> Decision:
+    _require_released(order)
+    return parcels.handed_over(order, act)
+
+
+def _require_released(order: Order) -> None:
     if order.open_holds:
         raise Refusal(Code.ON_HOLD, "It is held: release it first", reason=order.open_holds[0].reason)
-    return parcels.handed_over(order, act)
 
 
 async def update_notes(order_id: str, notes: str, principal: Principal, tx: Tx) -> str:

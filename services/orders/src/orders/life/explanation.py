@@ -131,7 +131,7 @@ def _is_possible(order: Order, command: Command) -> bool:
     if to := next(
         (to for to, by in TARGETS.items() if by is command and command is not Command.REFUND), None
     ):
-        return to in order.next_statuses and not (command is Command.SHIP and order.open_holds)
+        return to in order.next_statuses
     is_allowed = isinstance(TABLE[order.status][command], Allow | Compensate)
     return is_allowed and (command not in _TAKES or _TAKES[command](order))
 

@@ -10,7 +10,7 @@ from orders.decisions import about_order, decide, derive, noted, request_refund
 from orders.domain import Act, Decision, Line, Order, RefundedLine
 from orders.life.addresses import change_address
 from orders.life.holds import require_paid_in_full
-from orders.status import Command
+from orders.status import Command, OrderStatus
 from shared.contracts import orders as facts
 from shared.errors import Code, Refusal
 
@@ -118,19 +118,22 @@ def edit(
     return decision.then(cancel_items(decision.order, pieces, act))
 
 
-def edition(order: Order) -> str:
-    """Of all of the order that an edit is reckoned from: while it stays the same, an edit comes to what its preview told, whatever else was heard."""
+def edition(order: Order, address: dict[str, Any] | None, kept: Iterable[tuple[str, int]]) -> str:
+    """Of an edit, and of all of the order that it is reckoned from: while it stays the same, it comes to what its preview told."""
     pieces = [(n.line, n.cancelled, n.cancellable, order.refunded_pieces(n.line)) for n in order.lines]
-    basis = (order.status, pieces, sorted(order.shipping_address.items()), order.refundable)
+    wanted = (address and sorted(address.items()), sorted(kept))
+    now = (order.id, order.status, pieces, sorted(order.shipping_address.items()), order.refundable)
+    basis = (now, wanted)
     return hashlib.sha256(repr(basis).encode()).hexdigest()[:16]
 
 
 def money_of(before: Order, after: Order) -> Money:
     """Of an edit: shipping and the platform's fee stay, unless nothing is left of the order."""
-    return Money(_worth(before), _worth(after), before.refundable - after.refundable)
+    return Money(worth(before), worth(after), before.refundable - after.refundable)
 
 
-def _worth(order: Order) -> int:
-    if not any(line.live for line in order.lines):
+def worth(order: Order) -> int:
+    """What is left of it costs, with shipping and fees; nothing when no piece is."""
+    if order.status is OrderStatus.CANCELLED or not any(line.live for line in order.lines):
         return 0
     return order.total - sum(line.worth(line.cancelled) for line in order.lines)

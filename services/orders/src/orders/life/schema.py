@@ -117,7 +117,10 @@ class _Seed:
     ) -> OrderNode:
         require(info.context.principal, RIGHTS[Command.REFUND])
         amount = None if amount is strawberry.UNSET else amount
-        said, of = reason_of(reason or None), pieces(items) if items else None
+        said, of = (
+            reason_of(reason or None),
+            None if items is None or items is strawberry.UNSET else pieces(items),
+        )
         limits = info.context.service.settings.refund_limits
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
