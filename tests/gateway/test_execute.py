@@ -357,6 +357,15 @@ class TestMutations:
         assert placed(answer) == [("refused", ["place"])]
         assert shop.log == []
 
+    async def test_one_that_was_done_is_not_called_missing_when_a_later_one_takes_the_answer(
+        self, shop: Shop
+    ) -> None:
+        shop.orders["Commands.cancel"] = fail("refused")
+        answer = await shop('mutation { place(item: {sku: "a"}) { id } cancel(id: "1") { id } }')
+        assert answer["data"] is None
+        assert placed(answer) == [("refused", ["cancel"])]
+        assert shop.log == ["place"]
+
     async def test_one_that_may_fail_alone_lets_the_next_run(self, shop: Shop) -> None:
         shop.payments["Order.payment"] = fail("later")
         answer = await shop(

@@ -10,7 +10,10 @@ import pytest
 
 from orders.deadlines import deadlines
 from orders.domain import ItemStatus, OrderType
-from orders.status import OrderStatus
+from orders.life.explanation import MUTATIONS
+from orders.life.rights import RIGHTS
+from orders.schema import schema
+from orders.status import Command, OrderStatus
 from shared.contracts.shipping import ShipmentFailed
 from shared.errors import Code
 from shared.worker import Worker
@@ -275,3 +278,10 @@ async def test_an_unpaid_order_waits_for_its_shopper_until_it_expires(counter: C
     order = await counter.place(*taxed(), come_to="placed", payment_intent_id="pi_1")
     [wait] = (await counter.ask(EXPLAIN, SHOPPER, id=str(order.id)))["waits"]
     assert (wait["what"], wait["until"]) == ("the shopper to pay", "2026-11-23T09:30:00Z")
+
+
+def test_each_step_that_is_explained_names_a_mutation_that_there_is() -> None:
+    mutations = schema._schema.mutation_type
+    assert mutations is not None
+    assert set(MUTATIONS) == set(RIGHTS) == set(Command)
+    assert set(MUTATIONS.values()) <= set(mutations.fields)

@@ -151,7 +151,9 @@ class OrderNode:
     order_number: str
     customer_id: str
     status: OrderStatus
-    payment_status: PaymentStatus
+    payment_status: PaymentStatus = strawberry.field(
+        description="REFUNDED as soon as any of the money went back: the amounts tell how much."
+    )
     items: list[OrderItemNode]
     shipping_address: AddressNode
     billing_address: AddressNode
@@ -162,7 +164,10 @@ class OrderNode:
     discount: float
     platform_fee: float
     stripe_fee: float
-    total: float
+    total: float = strawberry.field(
+        description="Of what was ordered, with the tax of where it goes. What is left without the cancelled items is"
+        " explainOrder's `worth`."
+    )
     payment_method: str
     payment_intent_id: str | None
     tracking: str | None

@@ -35,6 +35,9 @@ class Execution:
         self._send = send
         self._context = context
         self._errors: list[dict[str, Any]] = []
+        self._lost: set[str] = (
+            set()
+        )  # root fields whose subgraph gave up its whole answer for another's error
         self.data: Data = dict(plan.constants)
 
     async def run(self) -> bytes:
@@ -125,6 +128,8 @@ class Execution:
         data, errors = self._read(fetch, body)
         if data is None:
             unplaced = [each for each in errors if not each.get("path")]
+            if len(unplaced) < len(errors):
+                self._lost.update(fetch.keys)
             self._report(fetch, [each for each in errors if each.get("path")])
             self._fail(fetch, unplaced or ([] if errors else [_no_answer(fetch)]))
             return
@@ -222,7 +227,8 @@ class Execution:
         errors = self._errors + [
             error(f"Cannot return null for non-nullable field {where}.", Code.DATA_MISSING, path)
             for path, where in completion.gaps
-            if not any(_explains(each.get("path"), path) for each in self._errors)
+            if path[0] not in self._lost
+            and not any(_explains(each.get("path"), path) for each in self._errors)
         ]
         return orjson.dumps({"errors": errors, "data": data} if errors else {"data": data})
 

@@ -82,16 +82,17 @@ class OrderWait:
 
 
 @strawberry.type(
-    description='What may be done next, where it leads, and by whom: "owner", or "staff:" and the scope it takes.'
+    description='What may be done next, by which mutation, where it leads, and by whom: "owner", or "staff:" and the scope it takes.'
 )
 class OrderStep:
     command: str
+    mutation: str
     to: OrderStatus | None
     who: list[str]
 
     @classmethod
     def of(cls, step: Step) -> Self:
-        return cls(command=str(step.command), to=step.to, who=list(step.who))
+        return cls(command=str(step.command), mutation=step.mutation, to=step.to, who=list(step.who))
 
 
 @strawberry.type(

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orders.domain import OUT, Hold, Order, RefundStatus, Stage
+from orders.domain import OUT, Hold, Order, PaymentStatus, Refund, RefundStatus, Stage
 from orders.life import refunds
 from orders.life.rights import RIGHTS
+from orders.reactions import OFFLINE
 from orders.status import TABLE, TARGETS, Allow, Command, Compensate, OrderStatus
-from shared.contracts.money import to_major
+from shared.contracts.money import exponent, to_major
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +21,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`who` as `Right.who` tells it; `to` is where the command leads, None where the order stays."""
+    """`who` as `Right.who` tells it; `to` is where the command leads, None where the order stays; `mutation` asks for it."""
 
     command: Command
+    mutation: str
     to: OrderStatus | None
     who: tuple[str, ...]
 
@@ -32,6 +34,22 @@ class Explanation:
     sentence: str
     waits: tuple[Wait, ...]
     steps: tuple[Step, ...]
+
+
+MUTATIONS: dict[Command, str] = {
+    Command.CANCEL: "cancelOrder",
+    Command.PAY_OFFLINE: "updateOrderStatus",
+    Command.SHIP: "updateOrderStatus",
+    Command.MARK_DELIVERED: "markOrderDelivered",
+    Command.MARK_RETURNED: "updateOrderStatus",
+    Command.REFUND: "refundOrder",
+    Command.REFUND_AGAIN: "retryRefund",
+    Command.CANCEL_ITEMS: "cancelOrderItems",
+    Command.EDIT_ADDRESS: "editOrder",
+    Command.TRACK: "updateOrderShipping",
+    Command.HOLD: "holdOrder",
+    Command.RELEASE: "releaseHold",
+}
 
 
 def explain(order: Order, now: datetime, unpaid_expiry: timedelta, *, for_staff: bool) -> Explanation:
@@ -75,14 +93,15 @@ def _ago(at: datetime | None, now: datetime) -> str:
 
 def _waits(order: Order, unpaid_expiry: timedelta, *, for_staff: bool) -> list[Wait]:
     waits = [_hold(hold, for_staff=for_staff) for hold in order.open_holds]
-    waits += [
-        Wait(f"a refund of {to_major(refund.amount, order.currency)} {order.currency}", refund.requested_at)
-        for refund in order.refunds
-        if refund.status is RefundStatus.REQUESTED
-    ]
+    waits += [_refund(order, refund) for refund in order.refunds if refund.status is RefundStatus.REQUESTED]
     match order.status:
         case OrderStatus.PENDING if order.payment_processing:
             waits.append(Wait("its payment, which is being processed", order.updated_at))
+        case OrderStatus.PENDING if (
+            order.payment_status is PaymentStatus.FAILED and not order.payment_intent_id
+        ):
+            expiry = order.created_at + unpaid_expiry
+            waits.append(Wait("a payment offline: none by card could be prepared", order.created_at, expiry))
         case OrderStatus.PENDING if order.payment_intent_id is None:
             waits.append(Wait("its payment to be prepared", order.created_at))
         case OrderStatus.PENDING:
@@ -93,6 +112,13 @@ def _waits(order: Order, unpaid_expiry: timedelta, *, for_staff: bool) -> list[W
             since = order.shipped_at or order.updated_at
             waits.append(Wait("the courier to deliver", since, order.delivery_deadline))
     return waits
+
+
+def _refund(order: Order, refund: Refund) -> Wait:
+    amount = f"{to_major(refund.amount, order.currency):.{exponent(order.currency)}f} {order.currency}"
+    by_hand = order.payment_method == OFFLINE
+    what = f"staff to hand {amount} back: confirmExternalRefund" if by_hand else f"a refund of {amount}"
+    return Wait(what, refund.requested_at)
 
 
 def _hold(hold: Hold, *, for_staff: bool) -> Wait:
@@ -110,7 +136,7 @@ def _parcels(order: Order) -> str:
 
 def _steps(order: Order) -> tuple[Step, ...]:
     return tuple(
-        Step(command, _leads_to(order, command), tuple(right.who()))
+        Step(command, MUTATIONS[command], _leads_to(order, command), tuple(right.who()))
         for command, right in RIGHTS.items()
         if _is_possible(order, command)
     )
