@@ -6,15 +6,17 @@ from uuid import uuid4
 
 import pytest
 
+from orders.life.holds import UNDERPAID
 from orders.life.items import edition
 from shared.errors import Code
 from support.counter import CANCEL_ITEMS, EXPLAIN, RELEASE, Counter, captured, labelled, some, taxed
-from support.orders import SHOPPER, a_line
+from support.orders import ADDRESS, SHOPPER, a_line
 
 PREVIEW = (
     "query($id: ID!, $input: OrderEditInput!) { previewOrderEdit(id: $id, input: $input)"
     " { version totalBefore totalAfter refund currency } }"
 )
+HOLD = "mutation($id: ID!, $reason: String!) { holdOrder(id: $id, reason: $reason) { id } }"
 EDIT = (
     "mutation($id: ID!, $input: OrderEditInput!, $version: String!) { editOrder(id: $id, input: $input, version: $version)"
     " { status total shippingAddress { street name } items { quantity cancelledQuantity } } }"
@@ -147,10 +149,38 @@ async def test_nothing_goes_back_for_a_part_while_less_was_paid_than_it_costs(
         (EDIT, {"input": in_state("OR"), "version": edition(held)}),
     ):
         assert (await counter.refusal(document, id=str(order.id), **asked)).code is Code.ON_HOLD
-    assert (await counter.ask(EXPLAIN, SHOPPER, id=str(order.id)))["money"]["due"] == 0.01
+    explained = await counter.ask(EXPLAIN, SHOPPER, id=str(order.id))
+    assert explained["money"]["due"] == 0.01
+    assert "cancel items" not in {step["command"] for step in explained["next"]}
     await counter.ask(RELEASE, id=str(order.id), hold=str(held.open_holds[0].id))
     await counter.ask(CANCEL_ITEMS, SHOPPER, id=str(order.id), items=some(order, _1=1))
     assert (await counter.ask(EXPLAIN, SHOPPER, id=str(order.id)))["money"]["due"] == 0
+
+
+async def test_only_what_was_paid_too_little_is_underpaid_whatever_staff_say(
+    counter: Counter, californian: dict[str, Any]
+) -> None:
+    order = await counter.place(**californian)
+    wanted = in_state("OR")
+    await counter.ask(EDIT, SHOPPER, id=str(order.id), input=wanted, version=edition(order))
+    await counter.ask(HOLD, id=str(order.id), reason=UNDERPAID)
+    assert (await counter.ask(EXPLAIN, SHOPPER, id=str(order.id)))["money"]["due"] == 0
+    await counter.ask(CANCEL_ITEMS, SHOPPER, id=str(order.id), items=some(order, _1=1))
+
+
+async def test_name_and_phone_stay_where_an_edit_has_none(counter: Counter) -> None:
+    known = {**ADDRESS, "phone": "+14155550123"}
+    order = await counter.place(shipping_address=known)
+    await counter.ask(
+        EDIT, SHOPPER, id=str(order.id), input={"shippingAddress": ELSEWHERE}, version=edition(order)
+    )
+    after = (await counter.read(order)).shipping_address
+    assert (after["street"], after["name"], after["phone"]) == ("9 Elm", "Ann Lee", "+14155550123")
+    again = await counter.read(order)
+    await counter.ask(
+        EDIT, SHOPPER, id=str(order.id), input={"shippingAddress": ELSEWHERE}, version=edition(again)
+    )
+    assert await counter.said(order) == ["order.address_changed"]
 
 
 async def test_an_edit_never_adds(counter: Counter) -> None:

@@ -287,7 +287,7 @@ class Life(RuleBasedStateMachine):
         if not (refunds := self.desk.order.refunds):
             return
         order, failed = self.desk.order, _one(refunds, which)
-        refusal = self.desk.ask(lambda key, tx: commands.refund_again(key, str(failed.id), STAFF, tx))
+        refusal = self.desk.ask(lambda key, tx: commands.refund_again(key, str(failed.id), STAFF, {}, tx))
         if refusal is not None:
             assert refusal.code in {Code.NOT_REFUNDABLE, Code.REFUND_EXCEEDS_CAPTURED}
             assert self.desk.order == order

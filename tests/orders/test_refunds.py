@@ -3,6 +3,8 @@
 import asyncio
 from uuid import uuid4
 
+from orders.domain import RefundStatus
+from shared.auth import Scope
 from shared.contracts.payments import PaymentRefundFailed
 from shared.errors import Code
 from support.counter import (
@@ -14,9 +16,10 @@ from support.counter import (
     refund_failed,
     refunded,
     some,
+    staff_with,
     taxed,
 )
-from support.orders import SHOPPER
+from support.orders import SHOPPER, a_line
 
 SEEN = f"query($id: ID!) {{ order(id: $id) {{ status {ITEMS} }} }}"
 RETRY = "mutation($id: ID!, $refund: ID!) { retryRefund(id: $id, refundId: $refund) { status } }"
@@ -111,3 +114,47 @@ async def test_a_refund_whose_pieces_went_back_otherwise_is_not_asked_for_again(
     await counter.ask(REFUND_ITEMS, id=str(order.id), items=some(order, _2=1))
     refusal = await counter.refusal(RETRY, id=str(order.id), refund=str(refund.id))
     assert refusal.code is Code.NOT_REFUNDABLE
+    steps = (await counter.ask(EXPLAIN, id=str(order.id)))["next"]
+    assert "refund again" not in {step["command"] for step in steps}
+
+
+async def test_a_second_try_that_failed_too_is_tried_again_under_the_id_of_either(counter: Counter) -> None:
+    order = await counter.place(*taxed())
+    await counter.ask(CANCEL_ITEMS, SHOPPER, id=str(order.id), items=some(order, _1=1))
+    [first] = (await counter.read(order)).refunds
+    await counter.hear(refund_failed(order, first))
+    for tries in (2, 3):
+        await counter.ask(RETRY, id=str(order.id), refund=str(first.id))
+        refunds = (await counter.read(order)).refunds
+        assert len(refunds) == tries
+        await counter.hear(refund_failed(order, refunds[-1]))
+    second = (await counter.read(order)).refunds[1]
+    await counter.ask(RETRY, id=str(order.id), refund=str(second.id))
+    refunds = (await counter.read(order)).refunds
+    assert [refund.status for refund in refunds] == [RefundStatus.FAILED] * 3 + [RefundStatus.REQUESTED]
+    assert {refund.amount for refund in refunds} == {first.amount}
+
+
+async def test_who_asked_for_other_money_since_is_within_the_limit_with_both(counter: Counter) -> None:
+    order = await counter.place(a_line(1, 4, 10_000), come_to="delivered")
+    support, finance = staff_with(Scope.SUPPORT), staff_with(Scope.FINANCE)
+    await counter.ask(REFUND_ITEMS, support, id=str(order.id), amount=100.0)
+    [failed] = (await counter.read(order)).refunds
+    await counter.hear(refund_failed(order, failed))
+    await counter.ask(REFUND_ITEMS, support, id=str(order.id), amount=0.01)
+    asked = {"id": str(order.id), "refund": str(failed.id)}
+    refusal = await counter.refusal(RETRY, support, **asked)
+    assert (refusal.code, refusal.details["limit"]) == (Code.FORBIDDEN, 100.0)
+    await counter.ask(RETRY, finance, **asked)
+    await counter.ask(RETRY, support, **asked)
+    assert [refund.amount for refund in (await counter.read(order)).refunds] == [10_000, 1, 10_000]
+
+
+async def test_support_asks_again_for_what_finance_asked_for(counter: Counter) -> None:
+    order = await counter.place(a_line(1, 4, 10_000), come_to="delivered")
+    await counter.ask(REFUND_ITEMS, staff_with(Scope.FINANCE), id=str(order.id))
+    [failed] = (await counter.read(order)).refunds
+    await counter.hear(refund_failed(order, failed))
+    for _ in range(2):
+        await counter.ask(RETRY, staff_with(Scope.SUPPORT), id=str(order.id), refund=str(failed.id))
+    assert (await counter.read(order)).refundable == 0

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from orders.domain import OUT, Hold, Order, RefundStatus, Stage
 from orders.life import refunds
+from orders.life.holds import is_underpaid
 from orders.life.rights import RIGHTS
 from orders.status import TABLE, TARGETS, Allow, Command, Compensate, OrderStatus
 from shared.contracts.money import to_major
@@ -118,9 +119,9 @@ def _steps(order: Order) -> tuple[Step, ...]:
 
 _TAKES: dict[Command, Callable[[Order], bool]] = {
     Command.REFUND: lambda order: order.refundable > 0,
-    Command.REFUND_AGAIN: lambda order: any(r.amount <= order.refundable for r in refunds.failed(order)),
+    Command.REFUND_AGAIN: refunds.can_be_asked_again,
     Command.RELEASE: lambda order: bool(order.open_holds),
-    Command.CANCEL_ITEMS: lambda order: any(line.cancellable for line in order.lines),
+    Command.CANCEL_ITEMS: lambda order: any(n.cancellable for n in order.lines) and not is_underpaid(order),
     Command.EDIT_ADDRESS: lambda order: not order.is_address_fixed,
 }
 """What an order has to have beside a status that allows the command."""

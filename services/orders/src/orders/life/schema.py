@@ -136,9 +136,10 @@ class _Seed:
         refund_id: strawberry.ID,
     ) -> OrderNode:
         require(info.context.principal, RIGHTS[Command.REFUND_AGAIN])
+        limits = info.context.service.settings.refund_limits
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
-            return commands.refund_again(order_id, str(refund_id), principal, tx)
+            return commands.refund_again(order_id, str(refund_id), principal, limits, tx)
 
         return await ask(info, "retryRefund", id, {"refundId": str(refund_id)}, command)
 
