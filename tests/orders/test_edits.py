@@ -157,6 +157,17 @@ async def test_nothing_goes_back_for_a_part_while_less_was_paid_than_it_costs(
     assert (await counter.ask(EXPLAIN, SHOPPER, id=str(order.id)))["money"]["due"] == 0
 
 
+async def test_a_second_payment_that_goes_back_pays_nothing_of_what_is_due(
+    counter: Counter, californian: dict[str, Any]
+) -> None:
+    order = await counter.place(come_to="placed", **californian)
+    await counter.hear(captured(order, amount=order.total - 1))
+    await counter.hear(captured(order, intent="pi_2"))
+    assert (await counter.ask(EXPLAIN, SHOPPER, id=str(order.id)))["money"]["due"] == 0.01
+    refusal = await counter.refusal(CANCEL_ITEMS, id=str(order.id), items=some(order, _1=1))
+    assert refusal.code is Code.ON_HOLD
+
+
 async def test_only_what_was_paid_too_little_is_underpaid_whatever_staff_say(
     counter: Counter, californian: dict[str, Any]
 ) -> None:

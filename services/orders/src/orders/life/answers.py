@@ -60,7 +60,7 @@ class MoneyPosition:
             captured=major(order.captured),
             refunded=major(order.refunded),
             refundable=major(order.refundable),
-            due=major(order.total - order.captured if is_owed else 0),
+            due=major(order.total - order.refundable if is_owed else 0),
             fees=major(order.stripe_fee + order.platform_fee) if for_staff else None,
         )
 

@@ -69,8 +69,8 @@ def on_payment(order: Order, act: Act) -> Decision:
 
 
 def is_underpaid(order: Order) -> bool:
-    """Less was paid than it costs, and staff have not yet said that it is enough."""
-    return order.captured < order.total and any(hold.reason == UNDERPAID for hold in order.open_holds)
+    """What was paid, but for what goes back of it, is less than it costs, and staff have not yet said that it is enough."""
+    return order.refundable < order.total and any(hold.reason == UNDERPAID for hold in order.open_holds)
 
 
 def require_paid_in_full(order: Order) -> None:
