@@ -95,8 +95,17 @@ def cancel_items(order: Order, pieces: dict[int, int], act: Act) -> Decision:
     )
     parts = money_for(order, pieces)
     back = min(order.refundable, sum(part.amount for part in parts))
-    asked = request_refund(after, replace(act, amount=back, items=parts))
+    asked = request_refund(_sooner(after, act), replace(act, amount=back, items=parts))
     return derive(order, Decision(after, (said,), (entry,)).then(asked), act)
+
+
+def _sooner(order: Order, act: Act) -> Order:
+    """What waited for pieces that are not wanted any more can be sent now: the promise of its delivery begins today."""
+    until, deadline = order.estimated_fulfillment_date, order.delivery_deadline
+    if until is None or any(line.pre_order and line.live for line in order.lines):
+        return order
+    in_time = deadline and act.now + (deadline - until)
+    return replace(order, estimated_fulfillment_date=None, delivery_deadline=in_time)
 
 
 def _fewer(order: Order, line: Line, count: int) -> Line:
