@@ -10,6 +10,7 @@ from orders.checkout.discounts import DiscountCode, DiscountKind
 from orders.checkout.pricing import Fee, Price, price, share
 from orders.checkout.taxes import Destination, TaxTable
 from shared.contracts.money import to_major, to_minor
+from shared.errors import Code, Refusal
 from support.orders import NOW
 
 HERE = Destination("US", "CA")
@@ -95,6 +96,16 @@ def test_the_most_specific_rate_wins_also_when_it_is_nothing(country: str, state
     rates = {"US": "0.04", "US-CA": "0.07", "US-OR": "0", "DE": "0.19"}
     table = TaxTable({region: Decimal(rate) for region, rate in rates.items()})
     assert table.on([100], 1000, Destination(country, state)) == ((tax,), 0)
+
+
+@pytest.mark.parametrize("state", ["California", "CALI", "\u0421\u0410", "C.A", "\u200b"])
+def test_where_tax_goes_by_the_state_its_name_is_not_without_tax(state: str) -> None:
+    table = TaxTable({"US-CA": Decimal("0.07"), "DE": Decimal("0.19")})
+    with pytest.raises(Refusal) as refused:
+        table.on([100], 0, Destination.of({"country": "us", "state": state}))
+    assert (refused.value.code, refused.value.details["argument"]) == (Code.BAD_INPUT, "shippingAddress")
+    assert "such as CA" in refused.value.message
+    assert table.on([100], 0, Destination("DE", state)) == ((19,), 0)
 
 
 def test_a_destination_is_told_in_whatever_case() -> None:
