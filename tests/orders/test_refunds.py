@@ -83,6 +83,15 @@ async def test_a_refund_is_of_an_amount_or_of_items(counter: Counter) -> None:
     assert refusal.code is Code.BAD_INPUT
 
 
+async def test_a_refund_of_no_items_is_none_and_not_of_everything(counter: Counter) -> None:
+    order = await counter.place(*taxed(), come_to="delivered")
+    refusal = await counter.refusal(REFUND_ITEMS, id=str(order.id), items=[])
+    assert refusal.code is Code.BAD_INPUT
+    assert (await counter.read(order)).refunds == ()
+    await counter.ask(REFUND_ITEMS, id=str(order.id), items=None)
+    assert (await counter.read(order)).refundable == 0
+
+
 async def test_a_refund_that_failed_before_it_was_sent_is_asked_for_again_once(counter: Counter) -> None:
     order = await counter.place(*taxed())
     await counter.ask(CANCEL_ITEMS, SHOPPER, id=str(order.id), items=some(order, _1=1))

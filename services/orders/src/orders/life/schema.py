@@ -117,7 +117,8 @@ class _Seed:
     ) -> OrderNode:
         require(info.context.principal, RIGHTS[Command.REFUND])
         amount = None if amount is strawberry.UNSET else amount
-        said, of = reason_of(reason or None), pieces(items) if items else None
+        items = None if items is strawberry.UNSET else items
+        said, of = reason_of(reason or None), None if items is None else pieces(items)
         limits = info.context.service.settings.refund_limits
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
