@@ -148,7 +148,8 @@ async def test_nothing_goes_back_for_a_part_while_less_was_paid_than_it_costs(
         (PREVIEW, {"input": {"items": some(order, _1=1)}}),
         (EDIT, {"input": in_state("OR"), "version": edition(held)}),
     ):
-        assert (await counter.refusal(document, id=str(order.id), **asked)).code is Code.ON_HOLD
+        refusal = await counter.refusal(document, id=str(order.id), **asked)
+        assert (refusal.code, refusal.details) == (Code.ON_HOLD, {"reason": UNDERPAID})
     explained = await counter.ask(EXPLAIN, SHOPPER, id=str(order.id))
     assert explained["money"]["due"] == 0.01
     assert "cancel items" not in {step["command"] for step in explained["next"]}

@@ -76,7 +76,8 @@ def is_underpaid(order: Order) -> bool:
 def require_paid_in_full(order: Order) -> None:
     """Before money goes back for a part: of what was never paid nothing does. Raises Refusal ON_HOLD."""
     if is_underpaid(order):
-        raise Refusal(Code.ON_HOLD, f"It is held, because {UNDERPAID}: staff release it, or it is cancelled")
+        why = f"It is held, because {UNDERPAID}: staff release it, or it is cancelled"
+        raise Refusal(Code.ON_HOLD, why, reason=UNDERPAID)
 
 
 def on_failed_shipment(order: Order, act: Act) -> Decision:
