@@ -144,6 +144,23 @@ async def test_a_second_try_that_failed_too_is_tried_again_under_the_id_of_eithe
     assert {refund.amount for refund in refunds} == {first.amount}
 
 
+async def test_what_failed_after_the_order_was_refunded_is_said(counter: Counter) -> None:
+    order = await counter.place(a_line(1, 1, 1000), come_to="delivered", total=1000)
+    await counter.ask(REFUND_ITEMS, id=str(order.id))
+    [refund] = (await counter.read(order)).refunds
+    await counter.hear(refunded(order, refund.id, refund.amount))
+    explained = await counter.ask(EXPLAIN, SHOPPER, id=str(order.id))
+    assert (explained["sentence"][:22], explained["waits"]) == ("All of its money went ", [])
+    await counter.hear(refund_failed(order, refund))
+    explained = await counter.ask(EXPLAIN, SHOPPER, id=str(order.id))
+    assert "but that failed: 0.0 USD of 10.0 USD went back" in explained["sentence"]
+    [wait] = explained["waits"]
+    assert wait["what"] == "staff to ask again for a refund of 10.0 USD, which failed"
+    await counter.ask(RETRY, id=str(order.id), refund=str(refund.id))
+    [wait] = (await counter.ask(EXPLAIN, SHOPPER, id=str(order.id)))["waits"]
+    assert wait["what"] == "a refund of 10.0 USD"
+
+
 async def test_who_asked_for_other_money_since_is_within_the_limit_with_both(counter: Counter) -> None:
     order = await counter.place(a_line(1, 4, 10_000), come_to="delivered")
     support, finance = staff_with(Scope.SUPPORT), staff_with(Scope.FINANCE)

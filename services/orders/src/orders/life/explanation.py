@@ -60,6 +60,9 @@ def _sentence(order: Order, now: datetime) -> str:
             said, at = f"Cancelled ({order.cancel_reason})", order.cancelled_at
         case OrderStatus.RETURNED:
             said, at = "It came back", order.returned_at
+        case OrderStatus.REFUNDED if order.refunded < order.captured:
+            back, paid = _money(order.refunded, order), _money(order.captured, order)
+            return f"It was refunded after it had been shipped, but that failed: {back} of {paid} went back."
         case OrderStatus.REFUNDED:
             return "All of its money went back after it had been shipped."
     return f"{said} {_ago(at, now)}."
@@ -77,9 +80,16 @@ def _ago(at: datetime | None, now: datetime) -> str:
 def _waits(order: Order, unpaid_expiry: timedelta, *, for_staff: bool) -> list[Wait]:
     waits = [_hold(hold, for_staff=for_staff) for hold in order.open_holds]
     waits += [
-        Wait(f"a refund of {to_major(refund.amount, order.currency)} {order.currency}", refund.requested_at)
+        Wait(f"a refund of {_money(refund.amount, order)}", refund.requested_at)
         for refund in order.refunds
         if refund.status is RefundStatus.REQUESTED
+    ]
+    waits += [
+        Wait(
+            f"staff to ask again for a refund of {_money(refund.amount, order)}, which failed",
+            refund.requested_at,
+        )
+        for refund in refunds.to_ask_again(order)
     ]
     match order.status:
         case OrderStatus.PENDING if order.payment_processing:
@@ -94,6 +104,10 @@ def _waits(order: Order, unpaid_expiry: timedelta, *, for_staff: bool) -> list[W
             since = order.shipped_at or order.updated_at
             waits.append(Wait("the courier to deliver", since, order.delivery_deadline))
     return waits
+
+
+def _money(minor: int, order: Order) -> str:
+    return f"{to_major(minor, order.currency)} {order.currency}"
 
 
 def _hold(hold: Hold, *, for_staff: bool) -> Wait:
@@ -119,7 +133,7 @@ def _steps(order: Order) -> tuple[Step, ...]:
 
 _TAKES: dict[Command, Callable[[Order], bool]] = {
     Command.REFUND: lambda order: order.refundable > 0,
-    Command.REFUND_AGAIN: refunds.can_be_asked_again,
+    Command.REFUND_AGAIN: lambda order: bool(refunds.to_ask_again(order)),
     Command.RELEASE: lambda order: bool(order.open_holds),
     Command.CANCEL_ITEMS: lambda order: any(n.cancellable for n in order.lines) and not is_underpaid(order),
     Command.EDIT_ADDRESS: lambda order: not order.is_address_fixed,

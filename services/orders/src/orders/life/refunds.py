@@ -10,10 +10,10 @@ from orders.status import Command
 from shared.errors import Code, Refusal
 
 
-def can_be_asked_again(order: Order) -> bool:
-    """Whether one failed that `again` would not refuse."""
+def to_ask_again(order: Order) -> tuple[Refund, ...]:
+    """Those that failed, were not asked for again, and would not be refused."""
     failed = (refund for refund in order.refunds if refund.status is RefundStatus.FAILED)
-    return any(_last_try(order, refund.id) is refund and _is_left(order, refund) for refund in failed)
+    return tuple(r for r in failed if _last_try(order, r.id) is r and _is_left(order, r))
 
 
 def _is_left(order: Order, failed: Refund) -> bool:
