@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from orders.domain import Order
 from orders.life.holds import UNDERPAID
 from orders.life.items import edition
 from shared.errors import Code
@@ -22,6 +23,13 @@ EDIT = (
     " { status total shippingAddress { street name } items { quantity cancelledQuantity } } }"
 )
 ELSEWHERE = {"street": "9 Elm", "city": "Oakland", "state": "CA", "zipCode": "94601", "country": "US"}
+
+
+async def edited(counter: Counter, order: Order, wanted: dict[str, Any]) -> Any:
+    """As its preview told."""
+    asked: dict[str, Any] = {"id": str(order.id), "input": wanted}
+    preview = await counter.ask(PREVIEW, SHOPPER, **asked)
+    return await counter.ask(EDIT, SHOPPER, **asked, version=preview["version"])
 
 
 async def test_an_edit_does_what_its_preview_told(counter: Counter) -> None:
@@ -54,6 +62,19 @@ async def test_an_edit_is_refused_when_the_order_has_moved_since(counter: Counte
     refusal = await counter.refusal(EDIT, SHOPPER, id=str(order.id), input=wanted, version=preview["version"])
     assert refusal.code is Code.ORDER_CHANGED
     assert await counter.said(order) == []
+
+
+async def test_an_edit_by_the_version_of_another_one_is_refused(
+    counter: Counter, californian: dict[str, Any]
+) -> None:
+    order = await counter.place(**californian)
+    previewed: dict[str, Any] = {"id": str(order.id), "input": {"items": some(order, _1=2)}}
+    version = (await counter.ask(PREVIEW, SHOPPER, **previewed))["version"]
+    for other in ({"items": some(order, _1=1)}, in_state("OR"), {"shippingAddress": ELSEWHERE}, {}):
+        refusal = await counter.refusal(EDIT, SHOPPER, id=str(order.id), input=other, version=version)
+        assert refusal.code is Code.ORDER_CHANGED
+    assert (await counter.read(order)) == order
+    await counter.ask(EDIT, SHOPPER, **previewed, version=version)
 
 
 async def test_an_edit_that_cannot_be_done_whole_is_not_done_at_all(counter: Counter) -> None:
@@ -89,14 +110,14 @@ async def test_where_tax_is_less_the_difference_goes_back(
     order = await counter.place(**californian)
     wanted = in_state("OR")
     preview = await counter.ask(PREVIEW, SHOPPER, id=str(order.id), input=wanted)
+    version = preview.pop("version")
     assert preview == {
-        "version": edition(order),
         "totalBefore": 43.39,
         "totalAfter": 41.35,
         "refund": 2.04,
         "currency": "USD",
     }
-    answer = await counter.ask(EDIT, SHOPPER, id=str(order.id), input=wanted, version=edition(order))
+    answer = await counter.ask(EDIT, SHOPPER, id=str(order.id), input=wanted, version=version)
     assert answer["total"] == 41.35
     assert await counter.said(order) == ["order.address_changed", "order.refund_requested"]
     after = await counter.read(order)
@@ -110,7 +131,7 @@ async def test_where_tax_is_less_the_difference_goes_back(
 
 async def test_a_place_with_the_same_tax_costs_the_same_before_it_is_paid_too(counter: Counter) -> None:
     order = await counter.place(*taxed(), come_to="placed", tax=0, lines=(a_line(1, 3, 1000),))
-    answer = await counter.ask(EDIT, SHOPPER, id=str(order.id), input=in_state("NV"), version=edition(order))
+    answer = await edited(counter, order, in_state("NV"))
     assert answer["total"] == order.total / 100
     assert await counter.said(order) == ["order.address_changed"]
 
@@ -173,8 +194,7 @@ async def test_only_what_was_paid_too_little_is_underpaid_whatever_staff_say(
     counter: Counter, californian: dict[str, Any]
 ) -> None:
     order = await counter.place(**californian)
-    wanted = in_state("OR")
-    await counter.ask(EDIT, SHOPPER, id=str(order.id), input=wanted, version=edition(order))
+    await edited(counter, order, in_state("OR"))
     await counter.ask(HOLD, id=str(order.id), reason=UNDERPAID)
     assert (await counter.ask(EXPLAIN, SHOPPER, id=str(order.id)))["money"]["due"] == 0
     await counter.ask(CANCEL_ITEMS, SHOPPER, id=str(order.id), items=some(order, _1=1))
@@ -183,15 +203,10 @@ async def test_only_what_was_paid_too_little_is_underpaid_whatever_staff_say(
 async def test_name_and_phone_stay_where_an_edit_has_none(counter: Counter) -> None:
     known = {**ADDRESS, "phone": "+14155550123"}
     order = await counter.place(shipping_address=known)
-    await counter.ask(
-        EDIT, SHOPPER, id=str(order.id), input={"shippingAddress": ELSEWHERE}, version=edition(order)
-    )
+    await edited(counter, order, {"shippingAddress": ELSEWHERE})
     after = (await counter.read(order)).shipping_address
     assert (after["street"], after["name"], after["phone"]) == ("9 Elm", "Ann Lee", "+14155550123")
-    again = await counter.read(order)
-    await counter.ask(
-        EDIT, SHOPPER, id=str(order.id), input={"shippingAddress": ELSEWHERE}, version=edition(again)
-    )
+    await edited(counter, order, {"shippingAddress": ELSEWHERE})
     assert await counter.said(order) == ["order.address_changed"]
 
 
@@ -204,10 +219,8 @@ async def test_an_edit_never_adds(counter: Counter) -> None:
 
 async def test_an_edit_under_its_key_is_done_once(counter: Counter) -> None:
     order = await counter.place(*taxed())
-    wanted = {"items": some(order, _1=1)}
-    answers = [
-        await counter.ask(EDIT, SHOPPER, key="k", id=str(order.id), input=wanted, version=edition(order))
-        for _ in range(2)
-    ]
+    asked: dict[str, Any] = {"id": str(order.id), "input": {"items": some(order, _1=1)}}
+    version = (await counter.ask(PREVIEW, SHOPPER, **asked))["version"]
+    answers = [await counter.ask(EDIT, SHOPPER, key="k", **asked, version=version) for _ in range(2)]
     assert answers[0] == answers[1]
     assert len((await counter.read(order)).refunds) == 1

@@ -130,10 +130,15 @@ def edit(
 
 
 def edition(order: Order) -> str:
-    """Of all of the order that an edit is reckoned from: while it stays the same, an edit comes to what its preview told, whatever else was heard."""
+    """Of all of the order that an edit is reckoned from, and that it changes, whatever else was heard."""
     pieces = [(n.line, n.cancelled, n.cancellable, order.refunded_pieces(n.line)) for n in order.lines]
-    basis = (order.status, pieces, sorted(order.shipping_address.items()), order.refundable)
+    basis = (order.status, pieces, sorted(order.shipping_address.items()), order.total, order.refundable)
     return hashlib.sha256(repr(basis).encode()).hexdigest()[:16]
+
+
+def version_of(before: Order, after: Order) -> str:
+    """Of an edit: the same for what was previewed alone, since it tells from what it was reckoned and what it comes to."""
+    return f"{edition(before)}-{edition(after)}"
 
 
 def money_of(before: Order, after: Order) -> Money:
