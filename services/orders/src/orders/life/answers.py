@@ -8,7 +8,7 @@ from orders.domain import Order
 from orders.graph import TimelineEntry
 from orders.life.explanation import Explanation, Step, Wait
 from orders.life.holds import is_underpaid
-from orders.life.items import Money, worth
+from orders.life.items import money_of, version_of, worth
 from orders.life.nodes import iso, maybe_iso
 from orders.status import OrderStatus
 from shared.contracts.money import to_major
@@ -27,14 +27,15 @@ class OrderEdit:
     refund: float
 
     @classmethod
-    def of(cls, order: Order, version: str, money: Money) -> Self:
+    def of(cls, before: Order, after: Order) -> Self:
+        money = money_of(before, after)
         return cls(
-            order_id=strawberry.ID(str(order.id)),
-            version=version,
-            currency=order.currency,
-            total_before=to_major(money.before, order.currency),
-            total_after=to_major(money.after, order.currency),
-            refund=to_major(money.refund, order.currency),
+            order_id=strawberry.ID(str(before.id)),
+            version=version_of(before, after),
+            currency=before.currency,
+            total_before=to_major(money.before, before.currency),
+            total_after=to_major(money.after, before.currency),
+            refund=to_major(money.refund, before.currency),
         )
 
 
@@ -65,7 +66,7 @@ class MoneyPosition:
             captured=major(order.captured),
             refunded=major(order.refunded),
             refundable=major(order.refundable),
-            due=major(order.total - order.captured if is_owed else 0),
+            due=major(order.total - order.refundable if is_owed else 0),
             fees=major(order.stripe_fee + order.platform_fee) if for_staff else None,
         )
 

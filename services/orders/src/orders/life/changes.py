@@ -36,12 +36,14 @@ async def edit(
 ) -> str:
     """`version` is the one of the preview. Raises Refusal ORDER_NOT_FOUND, ORDER_CHANGED, or as the preview does."""
     order = mine(order_id, principal, tx)
-    if items.edition(order, address, kept) != version:
-        raise Refusal(
-            Code.ORDER_CHANGED, "The order has changed since, or another edit was previewed: preview it again"
-        )
+    if version.partition("-")[0] != items.edition(order):
+        raise Refusal(Code.ORDER_CHANGED, "The order has changed since: preview the edit again")
     act = act_of(principal, "edited", tx)
     decision = items.edit(order, address, items.fewer(order, kept), taxes, act)
+    if decision.refused is None and version != items.version_of(order, decision.order):
+        raise Refusal(
+            Code.ORDER_CHANGED, "That edit comes to something else than the previewed one: preview it"
+        )
     settled(tx, decision)
     return order_id
 

@@ -61,7 +61,7 @@ class Mutation:
         return await ask(info, "cancelOrderItems", id, {"items": wanted, "reason": said}, command)
 
     @strawberry.mutation(
-        description="Does what previewOrderEdit told, in one step; ORDER_CHANGED when the order is not the previewed one any more."
+        description="Does what previewOrderEdit told, in one step; ORDER_CHANGED when the order, or the edit, is not the previewed one."
     )
     async def edit_order(
         self,
@@ -132,8 +132,7 @@ class Query:
         taxes = info.context.service.checkout.terms.taxes
         decision = items.edit(order, address, items.fewer(order, kept), taxes, act)
         refuse(decision, Code.INVALID_TRANSITION)
-        version = items.edition(order, address, kept)
-        return OrderEdit.of(order, version, items.money_of(order, decision.order))
+        return OrderEdit.of(order, decision.order)
 
     @strawberry.field(
         description="The order's state, its money, what it waits for, and who may do what next."

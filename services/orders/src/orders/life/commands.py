@@ -76,22 +76,38 @@ def _refunded(order: Order, act: Act, principal: Principal, limits: Limits) -> D
             refundable=to_major(order.refundable, order.currency),
             currency=order.currency,
         )
-    asked = sum(refund.amount for refund in order.live_refunds if refund.asked_by == act.actor)
-    limit = rights.refund_limit(principal, limits)
-    shown = None if limit is None else to_major(limit, order.currency)
-    rights.within_limit(asked + (act.amount or order.refundable), limit, shown, order.currency)
+    asked = _asked_for(order, act.actor) + (act.amount or order.refundable)
+    _require_within_limit(order, asked, principal, limits)
     return derive(order, decide(order, Command.REFUND, act), act)
 
 
-async def refund_again(order_id: str, refund_id: str, principal: Principal, tx: Tx) -> str:
-    """What was asked for once, and within whose limit it was. Raises Refusal ORDER_NOT_FOUND, BAD_INPUT, or as `refunds.again` does."""
+async def refund_again(order_id: str, refund_id: str, principal: Principal, limits: Limits, tx: Tx) -> str:
+    """What was asked for once was within somebody's limit; if that one has asked for other money since, both are within the caller's.
+
+    Raises Refusal ORDER_NOT_FOUND, BAD_INPUT, FORBIDDEN (beyond the limit), or as `refunds.again` does.
+    """
     order = mine(order_id, principal, tx)
     unknown = Refusal(Code.BAD_INPUT, "The order has no such refund", argument="refundId")
     wanted = uuid_or(refund_id, unknown)
-    if not any(refund.id == wanted for refund in order.refunds):
+    failed = next((refund for refund in order.refunds if refund.id == wanted), None)
+    if failed is None:
         raise unknown
-    settled(tx, refunds.again(order, wanted, act_of(principal, "", tx)), Code.NOT_REFUNDABLE)
+    decision = refunds.again(order, wanted, act_of(principal, "", tx))
+    instead, both = (_asked_for(each, failed.asked_by) for each in (order, decision.order))
+    if failed.asked_by and both > instead > 0:
+        _require_within_limit(order, both, principal, limits)
+    settled(tx, decision, Code.NOT_REFUNDABLE)
     return order_id
+
+
+def _asked_for(order: Order, actor: str) -> int:
+    return sum(refund.amount for refund in order.live_refunds if refund.asked_by == actor)
+
+
+def _require_within_limit(order: Order, asked: int, principal: Principal, limits: Limits) -> None:
+    limit = rights.refund_limit(principal, limits)
+    shown = None if limit is None else to_major(limit, order.currency)
+    rights.within_limit(asked, limit, shown, order.currency)
 
 
 async def update_status(

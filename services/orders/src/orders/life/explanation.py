@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from orders.domain import OUT, Hold, Order, PaymentStatus, Refund, RefundStatus, Stage
 from orders.life import refunds
+from orders.life.holds import is_underpaid
 from orders.life.rights import RIGHTS
 from orders.reactions import OFFLINE
 from orders.status import TABLE, TARGETS, Allow, Command, Compensate, OrderStatus
@@ -77,6 +78,9 @@ def _sentence(order: Order, now: datetime) -> str:
             said, at = f"Cancelled ({order.cancel_reason})", order.cancelled_at
         case OrderStatus.RETURNED:
             said, at = "It came back", order.returned_at
+        case OrderStatus.REFUNDED if order.refunded < order.captured:
+            back, paid = _money(order.refunded, order), _money(order.captured, order)
+            return f"It was refunded after it had been shipped, but that failed: {back} of {paid} went back."
         case OrderStatus.REFUNDED:
             return "All of its money went back after it had been shipped."
     return f"{said} {_ago(at, now)}."
@@ -94,6 +98,13 @@ def _ago(at: datetime | None, now: datetime) -> str:
 def _waits(order: Order, unpaid_expiry: timedelta, *, for_staff: bool) -> list[Wait]:
     waits = [_hold(hold, for_staff=for_staff) for hold in order.open_holds]
     waits += [_refund(order, refund) for refund in order.refunds if refund.status is RefundStatus.REQUESTED]
+    waits += [
+        Wait(
+            f"staff to ask again for a refund of {_money(refund.amount, order)}, which failed",
+            refund.requested_at,
+        )
+        for refund in refunds.to_ask_again(order)
+    ]
     match order.status:
         case OrderStatus.PENDING if order.payment_processing:
             waits.append(Wait("its payment, which is being processed", order.updated_at))
@@ -115,10 +126,13 @@ def _waits(order: Order, unpaid_expiry: timedelta, *, for_staff: bool) -> list[W
 
 
 def _refund(order: Order, refund: Refund) -> Wait:
-    amount = f"{to_major(refund.amount, order.currency):.{exponent(order.currency)}f} {order.currency}"
-    by_hand = order.payment_method == OFFLINE
+    amount, by_hand = _money(refund.amount, order), order.payment_method == OFFLINE
     what = f"staff to hand {amount} back: confirmExternalRefund" if by_hand else f"a refund of {amount}"
     return Wait(what, refund.requested_at)
+
+
+def _money(minor: int, order: Order) -> str:
+    return f"{to_major(minor, order.currency):.{exponent(order.currency)}f} {order.currency}"
 
 
 def _hold(hold: Hold, *, for_staff: bool) -> Wait:
@@ -144,9 +158,9 @@ def _steps(order: Order) -> tuple[Step, ...]:
 
 _TAKES: dict[Command, Callable[[Order], bool]] = {
     Command.REFUND: lambda order: order.refundable > 0,
-    Command.REFUND_AGAIN: lambda order: any(r.amount <= order.refundable for r in refunds.failed(order)),
+    Command.REFUND_AGAIN: lambda order: bool(refunds.to_ask_again(order)),
     Command.RELEASE: lambda order: bool(order.open_holds),
-    Command.CANCEL_ITEMS: lambda order: any(line.cancellable for line in order.lines),
+    Command.CANCEL_ITEMS: lambda order: any(n.cancellable for n in order.lines) and not is_underpaid(order),
     Command.EDIT_ADDRESS: lambda order: not order.is_address_fixed,
 }
 """What an order has to have beside a status that allows the command."""

@@ -69,14 +69,15 @@ def on_payment(order: Order, act: Act) -> Decision:
 
 
 def is_underpaid(order: Order) -> bool:
-    """Staff have not yet said that what was paid is enough."""
-    return any(hold.reason == UNDERPAID for hold in order.open_holds)
+    """What was paid, but for what goes back of it, is less than it costs, and staff have not yet said that it is enough."""
+    return order.refundable < order.total and any(hold.reason == UNDERPAID for hold in order.open_holds)
 
 
 def require_paid_in_full(order: Order) -> None:
     """Before money goes back for a part: of what was never paid nothing does. Raises Refusal ON_HOLD."""
     if is_underpaid(order):
-        raise Refusal(Code.ON_HOLD, f"It is held, because {UNDERPAID}: staff release it, or it is cancelled")
+        why = f"It is held, because {UNDERPAID}: staff release it, or it is cancelled"
+        raise Refusal(Code.ON_HOLD, why, reason=UNDERPAID)
 
 
 def on_failed_shipment(order: Order, act: Act) -> Decision:

@@ -45,7 +45,7 @@ def pieces(given: list[ItemQuantityInput]) -> list[tuple[str, int]]:
 def kept(given: list[ItemQuantityInput]) -> list[tuple[str, int]]:
     if len(given) > MAX_ITEMS:
         raise Refusal(Code.BAD_INPUT, f"An order has {MAX_ITEMS} items at most")
-    return [(str(item.item_id), item.quantity) for item in given]
+    return [(text("itemId", str(item.item_id)), item.quantity) for item in given]
 
 
 def reason_of(given: str | None, default: str = "") -> str:

@@ -93,8 +93,17 @@ def cancel_items(order: Order, pieces: dict[int, int], act: Act) -> Decision:
     )
     parts = money_for(order, pieces)
     back = min(order.refundable, sum(part.amount for part in parts))
-    asked = request_refund(after, replace(act, amount=back, items=parts))
+    asked = request_refund(_sooner(after, act), replace(act, amount=back, items=parts))
     return derive(order, Decision(after, (said,), (entry,)).then(asked), act)
+
+
+def _sooner(order: Order, act: Act) -> Order:
+    """What waited for pieces that are not wanted any more can be sent now: the promise of its delivery begins today."""
+    until, deadline = order.estimated_fulfillment_date, order.delivery_deadline
+    if until is None or any(line.pre_order and line.live for line in order.lines):
+        return order
+    in_time = deadline and act.now + (deadline - until)
+    return replace(order, estimated_fulfillment_date=None, delivery_deadline=in_time)
 
 
 def _fewer(order: Order, line: Line, count: int) -> Line:
@@ -118,13 +127,17 @@ def edit(
     return decision.then(cancel_items(decision.order, pieces, act))
 
 
-def edition(order: Order, address: dict[str, Any] | None, kept: Iterable[tuple[str, int]]) -> str:
-    """Of an edit, and of all of the order that it is reckoned from: while it stays the same, it comes to what its preview told."""
+def edition(order: Order) -> str:
+    """Of all of the order that an edit is reckoned from, and that it changes, whatever else was heard."""
     pieces = [(n.line, n.cancelled, n.cancellable, order.refunded_pieces(n.line)) for n in order.lines]
-    wanted = (address and sorted(address.items()), sorted(kept))
-    now = (order.id, order.status, pieces, sorted(order.shipping_address.items()), order.refundable)
-    basis = (now, wanted)
+    address = sorted(order.shipping_address.items())
+    basis = (order.id, order.status, pieces, address, order.total, order.refundable)
     return hashlib.sha256(repr(basis).encode()).hexdigest()[:16]
+
+
+def version_of(before: Order, after: Order) -> str:
+    """Of an edit: the same for what was previewed alone, since it tells from what it was reckoned and what it comes to."""
+    return f"{edition(before)}-{edition(after)}"
 
 
 def money_of(before: Order, after: Order) -> Money:

@@ -117,10 +117,8 @@ class _Seed:
     ) -> OrderNode:
         require(info.context.principal, RIGHTS[Command.REFUND])
         amount = None if amount is strawberry.UNSET else amount
-        said, of = (
-            reason_of(reason or None),
-            None if items is None or items is strawberry.UNSET else pieces(items),
-        )
+        items = None if items is strawberry.UNSET else items
+        said, of = reason_of(reason or None), None if items is None else pieces(items)
         limits = info.context.service.settings.refund_limits
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
@@ -139,9 +137,10 @@ class _Seed:
         refund_id: strawberry.ID,
     ) -> OrderNode:
         require(info.context.principal, RIGHTS[Command.REFUND_AGAIN])
+        limits = info.context.service.settings.refund_limits
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
-            return commands.refund_again(order_id, str(refund_id), principal, tx)
+            return commands.refund_again(order_id, str(refund_id), principal, limits, tx)
 
         return await ask(info, "retryRefund", id, {"refundId": str(refund_id)}, command)
 
