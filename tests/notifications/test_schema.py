@@ -85,7 +85,7 @@ async def test_staff_see_every_message_and_whole_addresses(caller: Caller, ann: 
     for one in order["notifications"]:
         assert one["status"] == "SENT"
         assert one["createdAt"] <= one["sentAt"]
-        assert one["sentAt"].endswith("+00:00")
+        assert one["sentAt"].endswith("Z")
         assert one["failureReason"] is None
 
 

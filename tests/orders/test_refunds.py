@@ -157,10 +157,10 @@ async def test_what_failed_after_the_order_was_refunded_is_said(counter: Counter
     explained = await counter.ask(EXPLAIN, SHOPPER, id=str(order.id))
     assert "but that failed: 0.00 USD of 10.00 USD went back" in explained["sentence"]
     [wait] = explained["waits"]
-    assert wait["what"] == "staff to ask again for a refund of 10.0 USD, which failed"
+    assert wait["what"] == "staff to ask again for a refund of 10.00 USD, which failed"
     await counter.ask(RETRY, id=str(order.id), refund=str(refund.id))
     [wait] = (await counter.ask(EXPLAIN, SHOPPER, id=str(order.id)))["waits"]
-    assert wait["what"] == "a refund of 10.0 USD"
+    assert wait["what"] == "a refund of 10.00 USD"
 
 
 async def test_who_asked_for_other_money_since_is_within_the_limit_with_both(counter: Counter) -> None:

@@ -120,6 +120,9 @@ async def test_lag_and_replay(db: Database) -> None:
     assert (await spoken(db, "outbox lag")).startswith("3 to send, the first said 20")
     async with db.connection() as conn:
         await conn.execute("DELETE FROM outbox_pending")
+    for days in ("0", "-1", "x"):
+        with pytest.raises(SystemExit):
+            await spoken(db, f"outbox replay --days={days}")
     assert await spoken(db, "outbox replay --days 1") == "3 events of the last 1 day will be sent again\n"
     assert (await spoken(db, "outbox lag")).startswith("3 to send")
 

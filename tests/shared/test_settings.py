@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from shared.contracts.topics import TOPICS
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, from_environment
 
 GIVEN = {"database_url": "postgresql://u:hush@localhost/x", "kafka_url": "localhost:9092"}
 
@@ -22,3 +22,13 @@ def test_an_event_log_kept_longer_than_the_inbox_is_refused() -> None:
 
 def test_secrets_do_not_show() -> None:
     assert "hush" not in repr(ServiceSettings(**GIVEN))  # type: ignore[arg-type]
+
+
+def test_a_setting_that_is_no_json_is_a_sentence_and_shows_nothing_of_what_was_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {**GIVEN, "auth_issuers": "hush"}.items():
+        monkeypatch.setenv(name.upper(), value)
+    with pytest.raises(SystemExit, match="AUTH_ISSUERS: no JSON") as refused:
+        from_environment(ServiceSettings)
+    assert refused.value.__suppress_context__

@@ -7,6 +7,7 @@ is away is SERVICE_UNAVAILABLE; anything else is masked as INTERNAL and logged u
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -150,3 +151,13 @@ def _error(error: GraphQLError) -> dict[str, Any]:
 
 def _refused(refusal: Refusal) -> dict[str, Any]:
     return {"message": refusal.message, "extensions": {"code": refusal.code, **refusal.details}}
+
+
+def iso(at: datetime) -> str:
+    """ISO 8601 in UTC, as the graph writes times."""
+    in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return in_utc.isoformat().replace("+00:00", "Z")
+
+
+def maybe_iso(at: datetime | None) -> str | None:
+    return None if at is None else iso(at)

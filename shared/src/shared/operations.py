@@ -42,7 +42,7 @@ def add_verbs(commands: Subparsers) -> list[argparse.ArgumentParser]:
         _add(outbox, "lag", "lag", "how much waits to be sent, since when"),
     ]
     sending = _add(outbox, "replay", "replay", "send what the event log keeps once more, in order")
-    sending.add_argument("--days", type=int, default=7, help="how far back (default: %(default)s)")
+    sending.add_argument("--days", type=_days, default=7, help="how far back (default: %(default)s)")
     return [*parsers, sending]
 
 
@@ -117,6 +117,12 @@ def _duration(text: str) -> timedelta:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text} is no duration such as 90s, 15m, 2h, 7d")
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _days(text: str) -> int:
+    if not re.fullmatch("[1-9][0-9]{0,4}", text):
+        raise argparse.ArgumentTypeError(f"{text} is no number of days from 1 on")
+    return int(text)
 
 
 def _moment(text: str) -> datetime:

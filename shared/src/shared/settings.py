@@ -1,9 +1,10 @@
 """What every service can be told from its environment. The only modules that read the environment are named settings.py."""
 
+import re
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from shared import crash
 from shared.contracts.topics import TOPICS
@@ -50,6 +51,10 @@ def from_environment(settings: type[Known]) -> Known:
         problems = invalid.errors(include_url=False, include_input=False, include_context=False)
         lines = (f"{'.'.join(map(str, problem['loc'])).upper()}: {problem['msg']}" for problem in problems)
         raise SystemExit("\n".join(lines)) from None
+    except SettingsError as unreadable:
+        # It names the field, and its cause what was written there: perhaps a secret.
+        field = re.search(r'field "(\w+)"', str(unreadable))
+        raise SystemExit(f"{field[1].upper() if field else 'A setting'}: no JSON") from None
 
 
 class DatabaseSettings(BaseSettings):

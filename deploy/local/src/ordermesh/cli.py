@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("graph", choices=["storefront"])
     catalogue = _add(commands, "catalog", _catalog, "tell the running stack what the shop sells")
     catalogue.add_argument(
-        "file", type=Path, nargs="?", help="a JSON array of SKUs (default: the demo's three)"
+        "file", type=Path, nargs="?", help="a JSON array of SKUs (default: the demo's four)"
     )
     demo = _add(
         commands, "demo", _demo, "20 orders of all kinds on a stack of its own, and whether the books agree"

@@ -1,7 +1,6 @@
 """The subgraph: what was sent about an order. Staff see all of it; a customer what went to the customer, addresses masked."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
 import strawberry
@@ -9,7 +8,7 @@ import strawberry
 from notifications import domain, store
 from shared.auth import Principal
 from shared.db import Database
-from shared.graphql import Info
+from shared.graphql import Info, iso, maybe_iso
 
 strawberry.enum(domain.Channel, name="NotificationChannel")
 strawberry.enum(domain.Status, name="NotificationStatus")
@@ -36,8 +35,8 @@ class Notification:
             channel=notification.channel,
             template=notification.template,
             status=notification.status,
-            created_at=notification.created_at.isoformat(),
-            sent_at=_iso(notification.sent_at),
+            created_at=iso(notification.created_at),
+            sent_at=maybe_iso(notification.sent_at),
             failure_reason=notification.failure_reason,
             recipient=recipient if principal.is_staff or not recipient else domain.masked(recipient),
         )
@@ -78,10 +77,6 @@ def _uuid(given: str) -> UUID | None:
         return UUID(given)
     except ValueError:
         return None
-
-
-def _iso(at: datetime | None) -> str | None:
-    return at.isoformat() if at else None
 
 
 schema = strawberry.federation.Schema(types=[Order])

@@ -7,10 +7,10 @@ import strawberry
 
 from orders import store
 from orders.domain import Channel, ItemStatus, Line, Order, OrderType, PaymentStatus
-from orders.life.nodes import OrderHold, iso, maybe_iso
+from orders.life.nodes import OrderHold
 from orders.status import Command, OrderStatus
 from shared.contracts.money import to_major
-from shared.graphql import Info
+from shared.graphql import Info, iso, maybe_iso
 
 strawberry.enum(OrderStatus, description="What stage of its life an order is in.")
 strawberry.enum(PaymentStatus, description="How far the money has come.")

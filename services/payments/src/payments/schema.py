@@ -19,7 +19,7 @@ from shared import commands
 from shared.auth import Principal, Role, Scope
 from shared.contracts.money import to_major
 from shared.errors import Code, Refusal
-from shared.graphql import Info
+from shared.graphql import Info, iso, maybe_iso
 from shared.tx import Tx
 
 strawberry.enum(
@@ -44,7 +44,7 @@ class PaymentRefund:
             amount=to_major(refund.amount, currency),
             reason=refund.reason,
             status=refund.status,
-            created_at=refund.created_at.isoformat(),
+            created_at=iso(refund.created_at),
         )
 
 
@@ -100,8 +100,8 @@ class Payment:
             client_secret=payment.client_secret if _may_pay(payment, principal) else None,
             payment_intent_id=payment.payment_intent_id,
             failure_code=payment.failure_code,
-            created_at=payment.created_at.isoformat(),
-            captured_at=payment.captured_at.isoformat() if payment.captured_at else None,
+            created_at=iso(payment.created_at),
+            captured_at=maybe_iso(payment.captured_at),
             order_id=payment.order_id,
         )
 

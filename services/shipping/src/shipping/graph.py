@@ -1,7 +1,6 @@
 """The types of the shipping subgraph: shipments, as their caller may know them, the orders they hang off, and quotes."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Self, TypeVar
 from uuid import UUID
@@ -11,7 +10,7 @@ import strawberry
 from shared.auth import Principal
 from shared.contracts.money import to_major
 from shared.db import Database
-from shared.graphql import Info
+from shared.graphql import Info, iso, maybe_iso
 from shipping import domain, store
 from shipping.domain import ShipmentStatus
 from shipping.quotes import Quote
@@ -81,11 +80,11 @@ class Shipment:
             currency=shipment.currency,
             lines=[ShipmentLine(line=line.line, quantity=line.quantity) for line in shipment.lines],
             checkpoints=[_checkpoint(scan) for scan in shipment.checkpoints],
-            prepared_at=shipment.prepared_at.isoformat(),
-            labelled_at=_iso(shipment.labelled_at),
-            dispatched_at=_iso(shipment.dispatched_at),
-            delivered_at=_iso(shipment.delivered_at),
-            returned_at=_iso(shipment.returned_at),
+            prepared_at=iso(shipment.prepared_at),
+            labelled_at=maybe_iso(shipment.labelled_at),
+            dispatched_at=maybe_iso(shipment.dispatched_at),
+            delivered_at=maybe_iso(shipment.delivered_at),
+            returned_at=maybe_iso(shipment.returned_at),
             failure_reason=shipment.failure_reason,
             staff_case=shipment.staff_case if staff else None,
         )
@@ -128,7 +127,7 @@ class ShippingQuote:
             amount=to_major(rate.cost, rate.currency),
             currency=rate.currency,
             estimated_days=rate.days,
-            expires_at=quote.expires_at.isoformat(),
+            expires_at=iso(quote.expires_at),
             token=quote.token,
         )
 
@@ -146,10 +145,4 @@ async def _load(info: Info, find: Find[T], given: str) -> T | None:
 
 
 def _checkpoint(scan: domain.Checkpoint) -> Checkpoint:
-    return Checkpoint(
-        time=scan.time.isoformat(), status=scan.status, message=scan.message, location=scan.location
-    )
-
-
-def _iso(at: datetime | None) -> str | None:
-    return at.isoformat() if at is not None else None
+    return Checkpoint(time=iso(scan.time), status=scan.status, message=scan.message, location=scan.location)

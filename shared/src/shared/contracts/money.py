@@ -55,10 +55,10 @@ def to_minor(major: float, currency: str) -> int:
     """The graph's Float as minor units. Raises ValueError where it has more decimals than the currency, or is beyond any amount."""
     scaled: float = major * 10 ** exponent(currency)
     if not abs(scaled) <= LARGEST:  # nor is NaN
-        raise ValueError("that is no amount of money")
+        raise ValueError("is no amount of money")
     minor: int = round(scaled)
     if abs(scaled - minor) > max(1e-6, 1e-12 * abs(scaled)):  # what binary floats cannot hold, and no more
-        raise ValueError(f"{major} has more decimals than {currency}")
+        raise ValueError(f"has more decimals than {currency}")
     return minor
 
 

@@ -114,7 +114,7 @@ def _value(given: SaveDiscountCodeInput, currency: str) -> int:
         return amount
     bps = round(given.value * 100) if 0 < given.value <= 100 else 0  # noqa: PLR2004 - percent; infinity has no integer
     if not 1 <= bps <= BASIS_POINTS or abs(given.value * 100 - bps) > 1e-6:  # noqa: PLR2004 - what binary floats cannot hold
-        raise _bad("value", "is a percentage of at most 100, with two decimals")
+        raise _bad("value", "is a percentage above 0, of at most 100, with two decimals at most")
     return bps
 
 

@@ -7,8 +7,8 @@ import strawberry
 from orders.checkout.basket import Offer
 from orders.checkout.discounts import DiscountCode, DiscountKind
 from orders.domain import Line, OrderType
-from orders.life.nodes import iso, maybe_iso
 from shared.contracts.money import to_major
+from shared.graphql import iso, maybe_iso
 
 strawberry.enum(DiscountKind)
 

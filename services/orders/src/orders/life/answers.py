@@ -9,9 +9,9 @@ from orders.graph import TimelineEntry
 from orders.life.explanation import Explanation, Step, Wait
 from orders.life.holds import is_underpaid
 from orders.life.items import money_of, version_of, worth
-from orders.life.nodes import iso, maybe_iso
 from orders.status import OrderStatus
 from shared.contracts.money import to_major
+from shared.graphql import iso, maybe_iso
 
 
 @strawberry.type(

@@ -218,7 +218,7 @@ def _minor(amount: float, currency: str) -> int:
     try:
         minor = to_minor(amount, currency)
     except ValueError as invalid:
-        raise Refusal(Code.BAD_INPUT, f"amount: {invalid}") from invalid
+        raise Refusal(Code.BAD_INPUT, f"amount {invalid}") from invalid
     if minor <= 0:
         raise Refusal(Code.BAD_INPUT, "A refund is more than nothing")
     return minor

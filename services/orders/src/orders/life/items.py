@@ -35,7 +35,7 @@ def chosen(order: Order, wanted: Iterable[tuple[str, int]]) -> dict[int, int]:
         if line.line in found:
             raise Refusal(Code.BAD_INPUT, "An item is listed twice: add its quantities up", itemId=item_id)
         if not 0 <= quantity <= line.quantity:
-            raise Refusal(Code.BAD_INPUT, f"Of this item there are {line.quantity}", itemId=item_id)
+            raise Refusal(Code.BAD_INPUT, f"A quantity of this item is 0 to {line.quantity}", itemId=item_id)
         found[line.line] = quantity
     return found
 

@@ -1,11 +1,11 @@
-"""The graph's types of an order's items and holds, and how it writes times."""
+"""The graph's types of an order's items and holds."""
 
-from datetime import UTC, datetime
 from typing import Self
 
 import strawberry
 
 from orders.domain import Hold, ItemStatus, WayOut
+from shared.graphql import iso, maybe_iso
 
 strawberry.enum(
     ItemStatus,
@@ -16,16 +16,6 @@ strawberry.enum(
     name="HoldWayOut",
     description="How a hold ends at its deadline: by itself, with the order cancelled, or not before staff say so.",
 )
-
-
-def iso(at: datetime) -> str:
-    """ISO 8601 in UTC."""
-    in_utc = at if at.tzinfo is UTC else at.astimezone(UTC)
-    return in_utc.isoformat().replace("+00:00", "Z")
-
-
-def maybe_iso(at: datetime | None) -> str | None:
-    return None if at is None else iso(at)
 
 
 @strawberry.type(description="Paid, but it must not go out. Why and by whom is for staff.")
