@@ -31,7 +31,16 @@ from support.orders import ADDRESS, SHOPPER, TERMS, a_basket
 START = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 LESS = DiscountCode("LESS", 1, DiscountKind.PERCENT, 777, "USD", 0, None, None, None, 0, True, START)
 """7.77 % off: with the tax on what is left, no piece costs the same as the next."""
-_JSON = ("lines", "shipments", "refunds", "holds", "shipping_address", "billing_address", "metadata")
+_JSON = (
+    "lines",
+    "shipments",
+    "refunds",
+    "holds",
+    "earlier_trackings",
+    "shipping_address",
+    "billing_address",
+    "metadata",
+)
 
 
 def ran(work: Awaitable[Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from typing import Any
@@ -351,6 +352,17 @@ async def test_a_search_finds_an_order_by_its_tracking_number(shelf: Shelf) -> N
     order = next(order for order in shelf.orders if (order.tracking or "").startswith("1Z"))
     for term in (order.tracking or "", (order.tracking or "").lower()):
         assert await found_by(shelf, term) == [order.order_number]
+
+
+async def test_a_search_finds_an_order_by_the_number_of_each_of_its_parcels(empty: Shelf) -> None:
+    """The latest by its beginning, an earlier one whole; the others have nothing to do with it."""
+    sent = replace(an_order(), tracking="1Z1")
+    sent = replace(sent, **sent.followed_by("1Z2"))
+    sent = replace(sent, **sent.followed_by("9400"))
+    assert (sent.tracking, sent.earlier_trackings) == ("9400", ("1Z1", "1Z2"))
+    await empty.put([sent, an_order(tracking="1Z")])
+    for term in ("1Z1", "1z2", "940"):
+        assert await found_by(empty, term) == [sent.order_number]
 
 
 async def test_what_a_search_has_of_like_is_meant_as_it_stands(shelf: Shelf) -> None:

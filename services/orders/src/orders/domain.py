@@ -228,6 +228,8 @@ class Order:
     discount_code: str | None = None
     discount_counted: bool = False
     """Whether it took one of the limited uses of its code."""
+    earlier_trackings: tuple[str, ...] = ()
+    """Numbers of parcels that left before the one that `tracking` is of, oldest first."""
 
     @property
     def open_holds(self) -> tuple[Hold, ...]:
@@ -237,6 +239,14 @@ class Order:
     def frees_discount(self) -> bool:
         """Cancelled before it was paid: another may have the use of the code that it took."""
         return self.discount_counted and self.status is OrderStatus.CANCELLED and self.paid_at is None
+
+    def followed_by(self, tracking: str | None) -> dict[str, Any]:
+        """The columns of an order whose latest parcel has this number: an earlier one is not forgotten."""
+        known = (*self.earlier_trackings, self.tracking)
+        return {
+            "tracking": tracking,
+            "earlier_trackings": tuple(dict.fromkeys(each for each in known if each and each != tracking)),
+        }
 
     @property
     def refundable(self) -> int:

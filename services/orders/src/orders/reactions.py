@@ -189,7 +189,7 @@ def shipment_reached(
     if tracking is not None:
         after = replace(
             after,
-            tracking=tracking.number,
+            **after.followed_by(tracking.number),
             tracking_url=tracking.url,
             shipping_carrier=tracking.carrier,
         )

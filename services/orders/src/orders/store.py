@@ -87,6 +87,7 @@ ORDERS: Mapping[Order] = Mapping(
         "refunds": lambda raw: tuple(map(_refund, raw)),
         "channel": Channel,
         "holds": lambda raw: tuple(map(_hold, raw)),
+        "earlier_trackings": tuple,
     },
 )
 

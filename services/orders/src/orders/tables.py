@@ -86,6 +86,7 @@ orders = Table(
     Column("holds", JSONB, nullable=False, server_default="[]"),
     Column("discount_code", Text),
     Column("discount_counted", Boolean, nullable=False, server_default="false"),
+    Column("earlier_trackings", JSONB, nullable=False, server_default="[]"),
     CheckConstraint(f"status IN ({_STATUSES})", name="orders_status_known"),
     CheckConstraint(f"payment_status IN ({_PAYMENT_STATUSES})", name="orders_payment_status_known"),
     CheckConstraint("order_type IN ('REGULAR', 'PRE_ORDER', 'MIXED')", name="orders_type_known"),
@@ -134,6 +135,13 @@ orders = Table(
         "tracking",
         postgresql_ops={"tracking": _PREFIX},
         postgresql_where=text("tracking IS NOT NULL"),
+    ),
+    # Only those that left in several parcels have any.
+    Index(
+        "orders_earlier_trackings",
+        "earlier_trackings",
+        postgresql_using="gin",
+        postgresql_where=text("earlier_trackings <> '[]'"),
     ),
     Index("orders_held", "id", postgresql_where=text("""holds @> '[{"released_at": null}]'""")),
     # What must not take long: nearly empty, and all that `overdue` reads. No index has `updated_at`, which every update changes:

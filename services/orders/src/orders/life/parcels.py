@@ -1,6 +1,7 @@
 """What people say about parcels: given to a courier by hand, arrived, come back. Pure; times in UTC."""
 
 from dataclasses import replace
+from typing import Any
 from uuid import uuid5
 
 from orders.decisions import about_order, decide, derive, noted
@@ -48,12 +49,12 @@ def _all(order: Order, command: Command, stages: frozenset[Stage], to: Stage, ac
     return decision.then(Decision(with_quantities(replace(decision.order, shipments=shipments))))
 
 
-def tracked(order: Order, act: Act, **details: str | None) -> Decision:
+def tracked(order: Order, act: Act, **details: Any) -> Decision:
     """Carrier, service and tracking as staff write them; where nothing is new, nothing is said. A new number has a new link."""
     decision = decide(order, Command.TRACK, act)
     if details.get("tracking", order.tracking) != order.tracking:
-        details.setdefault("tracking_url", None)
-    changed = replace(order, **details)  # type: ignore[arg-type] # the columns named are text
+        details = {"tracking_url": None, **details, **order.followed_by(details["tracking"])}
+    changed = replace(order, **details)
     if decision.refused is not None or changed == order:
         return decision
     return Decision(replace(changed, updated_at=act.now), (), (noted(order, Command.TRACK, act),))

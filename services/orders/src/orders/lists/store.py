@@ -37,6 +37,7 @@ from sqlalchemy import (
     tuple_,
     union_all,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from orders.domain import Order, OrderType, PaymentStatus
 from orders.lists.cursors import Place
@@ -252,7 +253,8 @@ async def _search(db: Database, wanted: Wanted, some: Callable[..., Select[Any]]
     who = func.unnest(literal(await _customers_like(db, term), ARRAY(Uuid))).column_valued("who")
     theirs = some(orders.c.customer_id == who, *rest).lateral("theirs")
     meanings: list[ColumnElement[bool]] = [_numbered(term.upper())]
-    meanings += [orders.c.tracking.like(_beginning(each)) for each in sorted({term, term.upper()})]
+    for each in sorted({term, term.upper()}):
+        meanings += [orders.c.tracking.like(_beginning(each)), _of_an_earlier_parcel(each)]
     if term.isascii() and term.isdigit():
         sequence = literal_column("ltrim(split_part(orders.order_number, '-', 3), '0')", Text)
         meanings.append(sequence == term.lstrip("0"))
@@ -261,6 +263,12 @@ async def _search(db: Database, wanted: Wanted, some: Callable[..., Select[Any]]
         select(theirs.c.key, theirs.c.id).select_from(who.scalar_alias, theirs),
         *(select(branch.c.key, branch.c.id) for branch in branches),
     )
+
+
+def _of_an_earlier_parcel(tracking: str) -> ColumnElement[bool]:
+    """By the whole number."""
+    earlier = orders.c.earlier_trackings
+    return and_(earlier != literal_column("'[]'::jsonb", JSONB), earlier.has_key(tracking))
 
 
 def _numbered(beginning: str) -> ColumnElement[bool]:

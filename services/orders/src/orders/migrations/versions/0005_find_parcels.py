@@ -1,7 +1,8 @@
-"""A carrier's and a service's orders by total; the totals of a range of days without a look at the orders."""
+"""A carrier's and a service's orders by total; the totals of a range of days without a look at the orders; all numbers of parcels."""
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0005"
 down_revision = "0004"
@@ -10,10 +11,12 @@ _INDEXES = """
 CREATE INDEX orders_carrier_largest ON orders (shipping_carrier, total DESC, id DESC) WHERE shipping_carrier IS NOT NULL;
 CREATE INDEX orders_service_largest ON orders (shipping_service, total DESC, id DESC) WHERE shipping_service IS NOT NULL;
 DROP INDEX orders_created_at;
-CREATE INDEX orders_created_at ON orders (created_at DESC, id DESC) INCLUDE (total)
+CREATE INDEX orders_created_at ON orders (created_at DESC, id DESC) INCLUDE (total);
+CREATE INDEX orders_earlier_trackings ON orders USING gin (earlier_trackings) WHERE earlier_trackings <> '[]'
 """
 
 
 def upgrade() -> None:
+    op.add_column("orders", sa.Column("earlier_trackings", JSONB, nullable=False, server_default="[]"))
     for statement in _INDEXES.split(";"):
         op.execute(sa.text(statement))
