@@ -148,7 +148,7 @@ async def shops(fresh_databases: Callable[..., Awaitable[dict[str, str]]]) -> As
         await fill(db, size)
         while await totals.roll_up(db):
             pass
-        await vacuumed(db, "order_days", "order_totals", "order_deltas")
+        await vacuumed(db, "order_days", "order_series", "order_totals", "order_deltas")
         print(f"\n{size} orders loaded in {time.monotonic() - began:.0f} s", end="", flush=True)
         shelf = Shelf(db)
         numbers = [random.Random(n).randrange(1, size - 100) for n in range(40)]

@@ -34,6 +34,9 @@ GROUP BY 1, 2, 3, 4, 5 HAVING sum(orders) <> 0"""  # noqa: S608 - constants
 BY_KIND = f"""SELECT currency, status, payment_status, order_type, {", ".join(f"sum({n})::bigint" for n in COUNTED)}
 FROM (SELECT * FROM order_totals UNION ALL SELECT currency, status, payment_status, order_type, {", ".join(COUNTED)} FROM order_deltas) AS t
 GROUP BY 1, 2, 3, 4 HAVING sum(orders) <> 0"""  # noqa: S608 - constants
+BY_DAY_TOGETHER = f"""SELECT day, currency, {", ".join(f"sum({n})::bigint" for n in COUNTED)}
+FROM (SELECT * FROM order_series UNION ALL SELECT day, currency, {", ".join(COUNTED)} FROM order_deltas) AS t
+GROUP BY 1, 2 HAVING sum(orders) <> 0"""  # noqa: S608 - constants
 RECOUNTED = (
     "count(*), count(*) FILTER (WHERE captured > 0), sum(captured)::bigint, sum(refunded)::bigint FROM orders"
 )
@@ -49,6 +52,9 @@ async def rows(db: Database, query: str) -> Counter[tuple[Any, ...]]:
 async def assert_exact(db: Database) -> None:
     """Only while nobody writes: the two sides are read one after the other."""
     assert await rows(db, BY_KIND) == await rows(db, f"SELECT {CELL}, {RECOUNTED} GROUP BY {CELL}")
+    assert await rows(db, BY_DAY_TOGETHER) == await rows(
+        db, f"SELECT {DAY}, currency, {RECOUNTED} GROUP BY {DAY}, currency"
+    )
     assert await rows(db, BY_DAY) == await rows(
         db, f"SELECT {DAY}, {CELL}, {RECOUNTED} GROUP BY {DAY}, {CELL}"
     )

@@ -241,6 +241,14 @@ order_totals = Table("order_totals", metadata, *_cell(primary_key=True), *_figur
 order_days = Table(
     "order_days", metadata, Column("day", Date, primary_key=True), *_cell(primary_key=True), *_figures()
 )
+order_series = Table(
+    "order_series",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("currency", Text, primary_key=True),
+    *_figures(),
+)
+"""A day's kinds together, for charts: a trigger on `order_days` keeps it."""
 order_deltas = Table(
     "order_deltas",
     metadata,

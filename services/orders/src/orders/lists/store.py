@@ -44,7 +44,7 @@ from orders.lists.cursors import Place
 from orders.lists.filters import GONE, Sort, Wanted
 from orders.status import OrderStatus
 from orders.store import ORDERS
-from orders.tables import SEARCHED, customers, order_days, order_deltas, order_totals, orders
+from orders.tables import SEARCHED, customers, order_days, order_deltas, order_series, order_totals, orders
 from shared.auth import Principal
 from shared.db import Database
 from shared.errors import Code, Refusal
@@ -163,7 +163,7 @@ def _rolled_up(table: Table) -> Subquery:
     return union_all(*both).subquery()
 
 
-_ALL, _DAYS = _rolled_up(order_totals), _rolled_up(order_days)
+_ALL, _DAYS, _DAYS_TOGETHER = map(_rolled_up, (order_totals, order_days, order_series))
 _KINDS = Statement(
     select(
         _ALL.c.currency,
@@ -172,12 +172,15 @@ _KINDS = Statement(
     ).group_by(_ALL.c.currency, _ALL.c.status)
 )
 _SERIES = Statement(
-    select(_DAYS.c.day, *(func.sum(_DAYS.c[name]).cast(BigInteger).label(name) for name in FIGURES))
-    .where(
-        _DAYS.c.currency == bindparam("currency", type_=Text),
-        _DAYS.c.day.between(bindparam("first", type_=Date), bindparam("last", type_=Date)),
+    select(
+        _DAYS_TOGETHER.c.day,
+        *(func.sum(_DAYS_TOGETHER.c[name]).cast(BigInteger).label(name) for name in FIGURES),
     )
-    .group_by(_DAYS.c.day)
+    .where(
+        _DAYS_TOGETHER.c.currency == bindparam("currency", type_=Text),
+        _DAYS_TOGETHER.c.day.between(bindparam("first", type_=Date), bindparam("last", type_=Date)),
+    )
+    .group_by(_DAYS_TOGETHER.c.day)
 )
 
 
