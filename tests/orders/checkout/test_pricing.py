@@ -107,6 +107,12 @@ def test_a_destination_is_the_same_however_it_is_written(state: str) -> None:
     assert Destination.of({"country": "us", "state": state}) == HERE
 
 
+def test_mail_for_the_armed_forces_has_states_of_its_own() -> None:
+    table = TaxTable({"US": Decimal("0.01"), "US-CA": Decimal("0.07")})
+    for state in ("AE", "ap", "AA"):
+        assert table.on([100], 0, Destination.of({"country": "US", "state": state})) == ((1,), 0)
+
+
 def test_a_name_of_two_words_and_one_with_an_accent_are_known() -> None:
     assert Destination.of({"country": "US", "state": "new york"}).state == "NY"
     assert {Destination.of({"country": "CA", "state": s}).state for s in ("Quebec", "Québec", "QC")} == {"QC"}

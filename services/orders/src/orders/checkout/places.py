@@ -7,6 +7,8 @@ import pycountry
 
 _MORE_COUNTRIES = frozenset({"XK"})
 """Kosovo: carriers and payment providers know it by this code, ISO 3166 has none."""
+_MORE_STATES = {("US", "aa"): "AA", ("US", "ae"): "AE", ("US", "ap"): "AP"}
+"""Mail for the armed forces goes to these, which ISO 3166 does not have either."""
 
 
 def is_country(code: str) -> bool:
@@ -22,7 +24,7 @@ def state_of(country: str, written: str) -> str:
 @cache
 def _states() -> dict[tuple[str, str], str]:
     """By country, and by name, code, or code with the country. A code comes before a name that reads the same."""
-    found: dict[tuple[str, str], str] = {}
+    found = dict(_MORE_STATES)
     for state in pycountry.subdivisions:
         country, _, code = state.code.partition("-")
         found.setdefault((country, _letters(state.name)), code)

@@ -87,7 +87,9 @@ class _Seed:
 
         return await ask(info, "addOrderTracking", id, {"tracking": number}, command, at_once)
 
-    @strawberry.mutation(description="A paid order's refund is requested in the same moment.")
+    @strawberry.mutation(
+        description="A paid order's refund is requested in the same moment. The reason is told to the shopper."
+    )
     async def cancel_order(
         self,
         info: Info,
@@ -105,7 +107,7 @@ class _Seed:
 
     @strawberry.mutation(
         description="Staff's refund: of all that is left, of an amount, or of pieces of items. An amount is for no item in"
-        " particular; the last piece of an item takes what rounding left of its discount and tax."
+        " particular; the last piece of an item takes what rounding left of its discount and tax. The reason is told to the shopper."
     )
     async def refund_order(
         self,
