@@ -15,6 +15,8 @@ from pyreqwest.client import Client, ClientBuilder
 
 UNTIL_SECONDS = 60.0
 POLL_SECONDS = 0.1
+IDLE_SECONDS = 2
+"""Less than the five after which uvicorn closes a connection: a request that is sent at that very moment would be lost."""
 
 ORDER = """
     id orderNumber status paymentStatus total items { id productSku } holds { id releasedAt }
@@ -116,7 +118,8 @@ class Shop:
         self.patience, self.poll = patience, poll
         self.repeat = repeat
         self._tokens: dict[tuple[str, str], str] = {}
-        self._client: Client = ClientBuilder().timeout(timedelta(seconds=30)).build()
+        builder = ClientBuilder().timeout(timedelta(seconds=30))
+        self._client: Client = builder.pool_idle_timeout(timedelta(seconds=IDLE_SECONDS)).build()
 
     async def __aenter__(self) -> Self:
         return self
