@@ -2,8 +2,9 @@
 
 * `(status, payment_status, order_type)` is a cell; there are 105, and the indexes `orders_newest` and `orders_largest` have each in its
   order. A filter is a set of cells: the first of each are merged.
-* A customer, a carrier, a service has an index of its own; sorting those, or a range of days, by total sorts MOST_SORTED orders at most.
-* A search is several such lists, one for each thing that it may mean, each with its limit, and merged.
+* A carrier, a service has an index of its own by either sort, a customer by time; sorting a customer's orders, or a range of days, by
+  total sorts MOST_SORTED orders at most.
+* A search is several such lists, one for each thing that it may mean (`search.store`), each with its limit, and merged.
 """
 
 from collections.abc import Callable, Sequence
