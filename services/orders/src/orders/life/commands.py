@@ -138,7 +138,7 @@ def _towards(order: Order, to: OrderStatus, principal: Principal, limits: Limits
         case Command.PAY_OFFLINE:
             return reactions.paid_offline(order, act)
         case Command.SHIP:
-            return _handed_over(order, act)
+            return parcels.handed_over(order, act)
         case Command.MARK_DELIVERED:
             return parcels.delivered(order, act)
         case Command.MARK_RETURNED:
