@@ -323,6 +323,14 @@ async def test_a_search_finds_a_customers_orders_by_any_part_of_what_names_it(
     assert await found_by(shelf, term) == right
 
 
+async def test_a_few_digits_are_the_end_of_a_phone(shelf: Shelf) -> None:
+    right = newest(order for order in shelf.orders if order.customer_id == CUSTOMER)
+    for end in ("50123", "550123"):
+        assert await found_by(shelf, end) == right
+    for within in ("5550", "415555", "555"):
+        assert await found_by(shelf, within) == []
+
+
 @pytest.mark.parametrize("term", ["ångström", "ANGSTRÖM"[1:], "ÅN", "ca"])
 async def test_a_search_knows_letters_of_any_alphabet_and_two_of_them_as_the_beginning_of_a_word(
     shelf: Shelf, term: str

@@ -165,6 +165,7 @@ async def test_customers_are_found_by_an_index(full: Database, plans: Plans) -> 
         one.phone,
         one.name[:3],
         "(415) 555-0123",
+        one.phone[-4:],
         "100%_",
         "--a",
         "ab-",

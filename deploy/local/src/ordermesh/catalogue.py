@@ -40,7 +40,7 @@ async def list_skus(settings: Settings, file: Path | None) -> Sequence[SkuListed
 
 
 async def feed_catalogue(kafka_url: str, shop: Shop) -> None:
-    """The demo's SKUs; returns when orders for them can be placed."""
+    """The demo's SKUs; returns when orders for them can be placed and their parcels quoted."""
     await tell(kafka_url, "shop", CATALOGUE)
     await shop.until_listed({sku.sku_id for sku in CATALOGUE})
 

@@ -170,10 +170,21 @@ class Shop:
     # -- what they do
 
     async def until_listed(self, skus: set[str]) -> None:
-        """Until the catalogue has reached the shop: an order for it is no longer refused as unknown. Raises NotYet."""
+        """Until the catalogue has reached all who read it: an order and a quote for it are no longer refused as unknown.
+
+        Raises NotYet.
+        """
+        quoted = {"items": [{"sku": sku, "quantity": 1} for sku in skus], "address": ADDRESS}
         async for _ in self.looks():
             page = await self.ask("{ skus(limit: 100) { id } }")
-            if skus <= {sku["id"] for sku in page["skus"]}:
+            if not skus <= {sku["id"] for sku in page["skus"]}:
+                continue
+            try:
+                await self.ask(QUOTES, quoted)
+            except Refused as refused:
+                if refused.codes != ["SKU_NOT_FOUND"]:
+                    raise
+            else:
                 return
         raise NotYet(f"the catalogue does not list {skus}")
 

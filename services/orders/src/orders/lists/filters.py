@@ -44,7 +44,8 @@ class DateRangeInput:
 
 
 @strawberry.input(
-    description="What is given must all hold; `search` looks at the number, the customer's name, email and phone, and the tracking number."
+    description="What is given must all hold; `search` looks at the number, the customer's name, email and phone, and the tracking number;"
+    " of 4 to 6 digits alone, at the end of the number and of the phone."
 )
 class OrderFilterInput:
     status: OrderStatus | None = strawberry.UNSET

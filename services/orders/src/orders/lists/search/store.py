@@ -13,6 +13,8 @@ from shared.errors import Code, Refusal
 
 MOST_CUSTOMERS = 500
 """Whose orders a search looks through."""
+_END_OF_A_PHONE, _PHONE = 4, 7
+"""How many digits alone are the end of a telephone number, and how many any part of it (a subscriber's number)."""
 
 _SHORTER_NUMBER = re.compile(r"[A-Z0-9]{2,8}-(?P<date>\d{0,8})(?:-\d{0,4})?", re.ASCII)
 _DAYS_OF_DIGITS = {4: 366, 5: 280, 6: 31, 7: 10, 8: 1}
@@ -30,7 +32,7 @@ def meanings(term: str) -> list[ColumnElement[bool]]:
     found = [_numbered(term.upper())]
     for each in sorted({term, term.upper()}):
         found += [orders.c.tracking.like(prefix(each)), _of_an_earlier_parcel(each)]
-    if term.isascii() and term.isdigit():
+    if _are_digits(term):
         sequence = literal_column("ltrim(split_part(orders.order_number, '-', 3), '0')", Text)
         found.append(sequence == term.lstrip("0"))
     return found
@@ -79,9 +81,9 @@ def _drawn(date_: str) -> tuple[datetime, datetime] | None:
 async def customers_like(db: Database, term: str) -> list[UUID]:
     """Whose name, email or phone has the term in it; a telephone number also as it is kept, whatever it was typed with.
 
-    Nobody for signs alone: no index finds those, and all customers would be read.
+    Nobody for signs alone: no index finds those, and all customers would be read. Nor for a few digits: they are an order's.
     """
-    if not _LETTER.search(term):
+    if not _LETTER.search(term) or (_are_digits(term) and len(term) < _END_OF_A_PHONE):
         return []
     searched = literal_column(SEARCHED, Text)
     local, at, domain = term.partition("@")
@@ -102,7 +104,12 @@ async def customers_like(db: Database, term: str) -> list[UUID]:
 
 
 def _patterns(term: str) -> list[str]:
-    """Any part of a name, email or phone; of one or two letters, which have no trigram (Bo, 李明), the beginning of a word."""
+    """Any part of a name, email or phone; of one or two letters, which have no trigram (Bo, 李明), the beginning of a word.
+
+    Of some digits alone, the end of a phone: within the texts of many customers they stand somewhere by chance.
+    """
+    if _are_digits(term) and len(term) < _PHONE:
+        return [f"%{term}"]
     if _WITHIN_A_WORD.search(term):
         return [f"%{_escaped(each)}%" for each in sorted({term, *_digits(term)})]
     return [f"{before}{_escaped(term)}%" for before in ("", "% ", "%\n")]
@@ -112,7 +119,11 @@ def _digits(term: str) -> list[str]:
     """Of what looks like a telephone number: (415) 555-0123 is kept as +14155550123."""
     digits = "".join(letter for letter in term if letter in "0123456789")
     looks = all(letter in "0123456789 ()+-./" for letter in term)
-    return [digits] if looks and len(digits) >= 7 else []  # noqa: PLR2004 - a subscriber's number
+    return [digits] if looks and len(digits) >= _PHONE else []
+
+
+def _are_digits(term: str) -> bool:
+    return term.isascii() and term.isdigit()
 
 
 def prefix(term: str) -> str:
