@@ -141,7 +141,7 @@ async def test_a_place_with_the_same_tax_costs_the_same_before_it_is_paid_too(co
     [
         ("NY", "paid", {}, "its tax is higher"),
         ("OR", "placed", {}, "its payment was prepared"),
-        ("OR", "paid", {"shippo_rate_id": "rate_1"}, "its shipping was quoted"),
+        ("OR", "paid", {"used_flat_rate": False}, "its shipping was quoted"),
     ],
 )
 async def test_a_place_with_a_price_that_an_edit_cannot_give_is_refused(

@@ -24,6 +24,7 @@ from orders.reactions import (
 )
 from orders.status import Command, Happened, OrderStatus
 from shared.contracts import orders as facts
+from shared.contracts.shipping import ShipmentLabelled
 from support.orders import ACT, a_line, all_lines, an_order, later
 
 SHIPMENT, SECOND = uuid4(), uuid4()
@@ -42,6 +43,23 @@ def reached(
     order: Order, stage: Stage, shipment: UUID = SHIPMENT, lines: dict[int, int] | None = None
 ) -> Decision:
     return shipment_reached(order, shipment, stage, lines or all_lines(order), later(60))
+
+
+def labelled(shipment: UUID, cost: int, currency: str = "USD") -> ShipmentLabelled:
+    return ShipmentLabelled(
+        order_id=an_order().id,
+        shipment_id=shipment,
+        lines=(),
+        carrier="USPS",
+        service="priority",
+        tracking_number="9201",
+        label_url="https://label",
+        cost=cost,
+        currency=currency,
+        labelled_at=ACT.now,
+        provider_shipment_id="shp_1",
+        provider_rate_id="rate_1",
+    )
 
 
 def shipped(order: Order | None = None) -> Order:
@@ -211,11 +229,17 @@ def test_the_actual_cost_is_the_sum_of_live_labels() -> None:
     two = reached(
         reached(paid(), Stage.LABELLED, SHIPMENT, {1: 2}).order, Stage.LABELLED, SECOND, {2: 1}
     ).order
-    costed = label_bought(
-        label_bought(two, SHIPMENT, 700, "USD", "priority", "u1"), SECOND, 300, "USD", "priority", "u2"
-    )
+    costed = label_bought(label_bought(two, labelled(SHIPMENT, 700)), labelled(SECOND, 300))
     assert costed.actual_shipping_cost == 1000
     assert label_refunded(costed, SHIPMENT).actual_shipping_cost == 300
+
+
+def test_the_order_knows_its_latest_label_at_the_carriers_broker_until_it_goes_back() -> None:
+    costed = label_bought(reached(paid(), Stage.LABELLED).order, labelled(SHIPMENT, 700))
+    at_shippo = (costed.shippo_label_url, costed.shippo_shipment_id, costed.shippo_rate_id)
+    assert at_shippo == ("https://label", "shp_1", "rate_1")
+    gone = label_refunded(costed, SHIPMENT)
+    assert (gone.shippo_label_url, gone.shippo_shipment_id, gone.shippo_rate_id) == (None, None, None)
 
 
 def test_an_unpaid_order_expires_and_a_paid_one_does_not() -> None:
@@ -234,7 +258,7 @@ def test_no_refund_is_requested_for_nothing_or_more_than_is_left(amount: int) ->
 def test_a_cost_in_another_currency_is_not_added_to_the_orders() -> None:
     order = reached(paid(), Stage.LABELLED).order
     assert fee_recorded(order, 50, "EUR", ACT) == Decision(order)
-    assert label_bought(order, SHIPMENT, 700, "EUR", "priority", None).actual_shipping_cost is None
+    assert label_bought(order, labelled(SHIPMENT, 700, "EUR")).actual_shipping_cost is None
 
 
 def test_a_refund_that_failed_after_the_cancellation_can_be_asked_for_again() -> None:

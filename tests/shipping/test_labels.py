@@ -12,7 +12,7 @@ from shipping.labels import Label, Rate
 from support.shipments import NOW, a_shipment
 
 S, L = ShipmentStatus, LabelStage
-RATE = Rate("r1", "USPS", "Ground Advantage", 566, "USD")
+RATE = Rate("r1", "USPS", "Ground Advantage", 566, "USD", shipment_id="shp1")
 LABEL = Label("t1", "r1", "9201", "https://track", "https://label")
 
 
@@ -46,6 +46,7 @@ def test_a_wish_becomes_a_rate_and_the_rate_a_label() -> None:
         "Ground Advantage",
     )
     assert (fact["tracking_number"], fact["label_url"]) == ("9201", "https://label")
+    assert (fact["provider_shipment_id"], fact["provider_rate_id"]) == ("shp1", "r1")
 
 
 def test_asking_again_never_asks_the_provider_again() -> None:

@@ -70,6 +70,7 @@ MAY: dict[str, set[str]] = {
 FOR_STAFF = {
     *("stripeFee", "payment.fee", "payment.feeCurrency"),
     *("actualShippingCost", "shippingMargin", "shipments.cost", "shippoLabelUrl", "shipments.labelUrl"),
+    *("shippoShipmentId", "shippoRateId"),
     *("notes", "holds.reason", "holds.heldBy", "holds.wayOut"),
     *("timeline.actor", "notifications.recipient"),
 }

@@ -74,6 +74,7 @@ def an_order(*lines: Line, **changes: Any) -> Order:
         captured=0,
         refunded=0,
         payment_method="stripe",
+        used_flat_rate=True,
         created_at=NOW,
         updated_at=NOW,
     )

@@ -175,6 +175,12 @@ class OrderNode:
     shipping_carrier: str | None
     shipping_service: str | None
     shippo_label_url: str | None
+    shippo_shipment_id: str | None = strawberry.field(
+        description="For staff: Shippo's object that the label was rated by."
+    )
+    shippo_rate_id: str | None = strawberry.field(
+        description="For staff: Shippo's rate that the label was bought at; before that, the one that the shopper was quoted."
+    )
     order_type: OrderType
     pre_order_items: list[OrderItemNode] | None
     estimated_fulfillment_date: str | None
@@ -302,6 +308,8 @@ def _shipping(order: Order, *, for_staff: bool) -> dict[str, Any]:
         "shipping_carrier": order.shipping_carrier,
         "shipping_service": order.shipping_service,
         "shippo_label_url": order.shippo_label_url if for_staff else None,
+        "shippo_shipment_id": order.shippo_shipment_id if for_staff else None,
+        "shippo_rate_id": order.shippo_rate_id if for_staff else None,
         "estimated_fulfillment_date": maybe_iso(order.estimated_fulfillment_date),
         "used_flat_rate": order.used_flat_rate,
         "delivery_speed_selected": order.delivery_speed_selected,

@@ -120,9 +120,7 @@ async def on_shipment_prepared(fact: shipping.ShipmentPrepared, tx: Tx) -> None:
 @handlers.on(shipping.ShipmentLabelled, ORDERS)
 async def on_shipment_labelled(fact: shipping.ShipmentLabelled, tx: Tx) -> None:
     decision = _reached(tx.get(ORDERS, fact.order_id), fact, Stage.LABELLED, _heard(fact, tx))
-    label = (fact.cost, fact.currency, fact.service, fact.label_url)
-    costed = reactions.label_bought(decision.order, fact.shipment_id, *label)
-    settle(tx, decision.then(Decision(costed)))
+    settle(tx, decision.then(Decision(reactions.label_bought(decision.order, fact))))
 
 
 @handlers.on(shipping.ShipmentVoided, ORDERS)

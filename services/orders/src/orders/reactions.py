@@ -20,6 +20,7 @@ from orders.life import holds
 from orders.lines import pieces, with_quantities, with_refunds
 from orders.status import Command, Happened, OrderStatus, Trigger
 from shared.contracts import orders as facts
+from shared.contracts.shipping import ShipmentLabelled
 
 OFFLINE = "offline"
 """The payment method of an order that staff took the money for."""
@@ -211,20 +212,26 @@ def _cases(before: Order, after: Order, shipment: Shipment, act: Act) -> tuple[E
     return tuple(noted(after, "shipped", act, why) for why in found)
 
 
-def label_bought(
-    order: Order, shipment_id: UUID, cost: int, currency: str, service: str, label_url: str | None
-) -> Order:
+def label_bought(order: Order, fact: ShipmentLabelled) -> Order:
     """The shipment's label cost counts towards what shipping really cost, if it is in the order's currency."""
-    cost = cost if currency == order.currency else 0
-    shipments = tuple(replace(s, cost=cost) if s.id == shipment_id else s for s in order.shipments)
+    cost = fact.cost if fact.currency == order.currency else 0
+    shipments = tuple(replace(s, cost=cost) if s.id == fact.shipment_id else s for s in order.shipments)
     return _with_cost(
-        replace(order, shipments=shipments, shipping_service=service, shippo_label_url=label_url)
+        replace(
+            order,
+            shipments=shipments,
+            shipping_service=fact.service,
+            shippo_label_url=fact.label_url,
+            shippo_shipment_id=fact.provider_shipment_id,
+            shippo_rate_id=fact.provider_rate_id,
+        )
     )
 
 
 def label_refunded(order: Order, shipment_id: UUID) -> Order:
     shipments = tuple(replace(s, cost=0) if s.id == shipment_id else s for s in order.shipments)
-    return _with_cost(replace(order, shipments=shipments, shippo_label_url=None))
+    gone = replace(order, shippo_label_url=None, shippo_shipment_id=None, shippo_rate_id=None)
+    return _with_cost(replace(gone, shipments=shipments))
 
 
 def _advances(known: Stage, stage: Stage) -> bool:

@@ -136,7 +136,7 @@ class Consignment:
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """One parcel. `cost` is its label's, in minor units of `currency`."""
+    """One parcel. `cost` is its label's, in minor units of `currency`; `provider_shipment_id` is what its rate was made for."""
 
     id: UUID
     version: int
@@ -167,6 +167,7 @@ class Shipment:
     returned_at: datetime | None = None
     failed_at: datetime | None = None
     voided_at: datetime | None = None
+    provider_shipment_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,10 @@ RATES_LIVE = timedelta(days=6, hours=12)
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A price that can be bought; `cost` in minor units of `currency`, `days` of transit, made at `made_at` (None: just now)."""
+    """A price that can be bought; `cost` in minor units of `currency`, `days` of transit, made at `made_at` (None: just now).
+
+    `shipment_id` is the provider's: what it was made for.
+    """
 
     rate_id: str
     carrier: str
@@ -36,6 +39,7 @@ class Rate:
     currency: str
     days: int | None = None
     made_at: datetime | None = None
+    shipment_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ def rated(shipment: Shipment, rate: Rate, now: datetime) -> Decision:
         label=LabelStage.RATED,
         rate_id=rate.rate_id,
         rated_at=rate.made_at or now,
+        provider_shipment_id=rate.shipment_id,
         carrier=rate.carrier,
         service=rate.service,
         cost=rate.cost,
@@ -222,4 +227,6 @@ def _labelled_fact(shipment: Shipment, now: datetime) -> shipping.ShipmentLabell
         cost=shipment.cost or 0,
         currency=shipment.currency or "",
         labelled_at=now,
+        provider_shipment_id=shipment.provider_shipment_id,
+        provider_rate_id=shipment.rate_id,
     )

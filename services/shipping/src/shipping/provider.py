@@ -248,6 +248,7 @@ def _rate(shown: Json) -> Rate:
         currency=shown["currency"],
         days=shown.get("estimated_days"),
         made_at=datetime.fromisoformat(shown["object_created"]),
+        shipment_id=shown["shipment"],
     )
 
 

@@ -81,6 +81,7 @@ shipments = Table(
     Column("returned_at", _TIME),
     Column("failed_at", _TIME),
     Column("voided_at", _TIME),
+    Column("provider_shipment_id", Text),
     CheckConstraint(f"status IN ({_STATUSES})", name="shipments_status_known"),
     CheckConstraint(f"label IN ({_LABELS})", name="shipments_label_known"),
     Index("shipments_order_id", "order_id"),

@@ -22,7 +22,10 @@ class ShipmentPrepared(ShipmentFact):
 
 
 class ShipmentLabelled(ShipmentFact):
-    """A label was bought, or packing began: from here the items are in fulfilment."""
+    """A label was bought, or packing began: from here the items are in fulfilment.
+
+    `provider_rate_id` is the rate that it was bought at, `provider_shipment_id` what that rate was made for.
+    """
 
     type: ClassVar[str] = "shipment.labelled"
 
@@ -34,6 +37,8 @@ class ShipmentLabelled(ShipmentFact):
     cost: Minor
     currency: Currency
     labelled_at: datetime
+    provider_shipment_id: str | None = None
+    provider_rate_id: str | None = None
 
 
 class ShipmentVoided(ShipmentFact):

@@ -46,7 +46,7 @@ def _taxed(order: Order, destination: Destination, taxes: Taxes) -> Order:
     """With the tax of the destination, if it is another one. Raises Refusal BAD_INPUT or ON_HOLD."""
     if destination == Destination.of(order.shipping_address):
         return order
-    if order.shippo_rate_id is not None:
+    if not order.used_flat_rate:
         raise _another_price("its shipping was quoted for the one that it has")
     goods = [line.quantity * line.unit_price - line.discount for line in order.lines]
     of_goods, of_shipping = taxes.on(goods, order.shipping, destination)
