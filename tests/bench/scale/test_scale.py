@@ -66,6 +66,8 @@ FILTERS: dict[str, Callable[[random.Random], Variables]] = {
         "paymentStatus": "PAID",
         "orderType": "MIXED",
     },
+    "onHold": lambda _: {"onHold": True},
+    "not onHold": lambda _: {"onHold": False},
     "dateRange": lambda chance: {"dateRange": days(chance, 30)},
     "dateRange and status": lambda chance: {"dateRange": days(chance, 30), "status": "DELIVERED"},
 }

@@ -2,13 +2,13 @@
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
-from orders.domain import Order, OrderType, PaymentStatus
+from orders.domain import Hold, Order, OrderType, PaymentStatus, WayOut
 from orders.schema import schema
 from orders.settings import Settings
 from orders.status import OrderStatus
@@ -30,6 +30,7 @@ PEOPLE = {
     CAROL: ("Carol Ångström", None, None),
 }
 CARRIERS = {"USPS": ("Priority", "Ground"), "UPS": ("Ground", "Next Day")}
+A_HOLD = Hold(UUID(int=4), "fraud?", NOW, "staff:sam", WayOut.RELEASE)
 SHIPPED = {OrderStatus.SHIPPED, OrderStatus.DELIVERED, OrderStatus.RETURNED, OrderStatus.REFUNDED}
 
 
@@ -54,6 +55,7 @@ def random_order(chance: random.Random, number: int) -> Order:
         created_at=at,
         shipping_carrier=carrier,
         shipping_service=chance.choice(CARRIERS[carrier]) if carrier else None,
+        holds=chance.choice(((), (), (A_HOLD,), (replace(A_HOLD, released_at=NOW),))),
         tracking=f"{'9400' if carrier == 'USPS' else '1Z_9'}{number:06d}" if carrier else None,
     )
 

@@ -42,6 +42,7 @@ FILTERS: dict[str, tuple[dict[str, Any], Keep]] = {
         lambda o: (DAY - timedelta(days=5)).date() <= o.created_at.date() <= DAY.date(),
     ),
     "search": ({"search": "o'neill"}, lambda o: o.customer_id == BOB),
+    "held": ({"onHold": True}, lambda o: bool(o.open_holds)),
 }
 SORTS: dict[str, Callable[[Order], Any]] = {
     "createdAt": lambda o: (o.created_at, o.id),
@@ -66,17 +67,11 @@ async def walked(shelf: Shelf, document: str = NODES, field: str = "orders", **g
             return found
 
 
-@pytest.mark.parametrize("names", COMBINED, ids=" and ".join)
-async def test_every_filter_alone_and_with_every_other_in_every_sort_both_ways(
-    shelf: Shelf, names: tuple[str, ...]
-) -> None:
+async def is_listed_in_every_sort_both_ways(shelf: Shelf, given: dict[str, Any], *rules: Keep) -> None:
     """By cursor and by page; what is counted is what is there."""
-    given: dict[str, Any] = {}
-    for name in names:
-        given |= FILTERS[name][0]
-    wanted = expected(shelf, *(FILTERS[name][1] for name in names))
+    wanted = expected(shelf, *rules)
     for field, key in SORTS.items():
-        if field == "total" and "search" in names:
+        if field == "total" and "search" in given:
             continue
         for direction in ("ASC", "DESC"):
             right = numbers(sorted(wanted, key=key, reverse=direction == "DESC"))
@@ -88,6 +83,23 @@ async def test_every_filter_alone_and_with_every_other_in_every_sort_both_ways(
             assert (info["total"], info["totalIsExact"], info["hasPrev"]) == (len(right), True, True)
             assert info["hasNext"] == (len(right) > 14)
             assert info["pages"] == -(-len(right) // 7)
+
+
+@pytest.mark.parametrize("names", COMBINED, ids=" and ".join)
+async def test_every_filter_alone_and_with_every_other(shelf: Shelf, names: tuple[str, ...]) -> None:
+    given: dict[str, Any] = {}
+    for name in names:
+        given |= FILTERS[name][0]
+    await is_listed_in_every_sort_both_ways(shelf, given, *(FILTERS[name][1] for name in names))
+
+
+@pytest.mark.parametrize("names", [(), *((name,) for name in FILTERS if name != "held")], ids=str)
+async def test_what_is_not_on_hold_with_every_other_filter(shelf: Shelf, names: tuple[str, ...]) -> None:
+    given: dict[str, Any] = {"onHold": False}
+    for name in names:
+        given |= FILTERS[name][0]
+    rules = (lambda o: not o.open_holds, *(FILTERS[name][1] for name in names))
+    await is_listed_in_every_sort_both_ways(shelf, given, *rules)
 
 
 async def test_a_list_that_is_not_told_how_is_sorted_newest_first(shelf: Shelf) -> None:

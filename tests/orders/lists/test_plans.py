@@ -34,12 +34,14 @@ FILTERS: dict[str, dict[str, Any]] = {
     "service": {"service": "Ground"},
     "no such carrier": {"carrier": "nobody"},
     "tracking": {"tracking": "94001"},
+    "held": {"on_hold": True},
+    "not held": {"on_hold": False},
 }
 MOST = {"carrier", "service"}
 """By total these are sorted when they are not alone, MOST_SORTED at most: here that is all orders, and most of them match, so to
 read all is right.
 """
-ALONE = [("carrier",), ("service",), ("left", "carrier")]
+ALONE = [("carrier",), ("service",), ("left", "carrier"), ("held",)]
 SIZES = [names for size in range(4) for names in combinations(FILTERS, size)]
 
 

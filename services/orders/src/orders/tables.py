@@ -26,6 +26,8 @@ _STATUSES = "'PENDING', 'PROCESSING', 'SHIPPED', 'DELIVERED', 'CANCELLED', 'RETU
 _PAYMENT_STATUSES = "'PENDING', 'PAID', 'COMPLETED', 'FAILED', 'REFUNDED'"
 _TIME = DateTime(timezone=True)
 _CELL = ("status", "payment_status", "order_type")
+ON_HOLD = """holds @> '[{"released_at": null}]'"""
+"""As PostgreSQL has to be asked, for it to take the indexes of those that are."""
 _PREFIX = "text_pattern_ops"  # serves LIKE 'x%' in any collation, and equality
 
 order_numbers = Sequence("order_numbers", metadata=metadata)
@@ -143,7 +145,9 @@ orders = Table(
         postgresql_using="gin",
         postgresql_where=text("earlier_trackings <> '[]'"),
     ),
-    Index("orders_held", "id", postgresql_where=text("""holds @> '[{"released_at": null}]'""")),
+    # Few are: a list of those that wait for somebody.
+    Index("orders_held", text("created_at DESC"), text("id DESC"), postgresql_where=text(ON_HOLD)),
+    Index("orders_held_largest", text("total DESC"), text("id DESC"), postgresql_where=text(ON_HOLD)),
     # What must not take long: nearly empty, and all that `overdue` reads. No index has `updated_at`, which every update changes:
     # PostgreSQL would have to write all of them anew each time.
     Index("orders_unshipped", "paid_at", postgresql_where=text("status = 'PROCESSING' AND shipments = '[]'")),

@@ -33,8 +33,12 @@ from shared.statements import Row
 
 PATH = "/exports/orders.csv"
 PER_PAGE = 500
-PARAMETERS = ("status", "paymentStatus", "orderType", "search", "start", "end", "customerId")
+PARAMETERS = ("status", "paymentStatus", "orderType", "search", "start", "end", "customerId", "onHold")
 _ENUMS = {"status": OrderStatus, "paymentStatus": PaymentStatus, "orderType": OrderType}
+_CHOICES: dict[str, dict[str, Any]] = {
+    **{name: {str(each): each for each in enum} for name, enum in _ENUMS.items()},
+    "onHold": {"true": True, "false": False},
+}
 _FORMULA = re.compile(r"(^|[;,|\"])(?=\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])")
 """Where a spreadsheet's formula may begin, also in full-width letters (OWASP, CSV injection): at the cell's beginning, and behind
 what another locale's spreadsheet takes for the end of a cell."""
@@ -142,7 +146,7 @@ def _wanted(given: QueryParams) -> Wanted:
         raise Refusal(Code.BAD_INPUT, f"There is no {unknown[0]}", allowed=list(PARAMETERS))
     if len(given.multi_items()) > len(given):
         raise Refusal(Code.BAD_INPUT, "Each parameter is given once")
-    chosen = {name: _one_of(name, given[name]) for name in _ENUMS if given.get(name)}
+    chosen = {name: _one_of(name, given[name]) for name in _CHOICES if given.get(name)}
     start, end = given.get("start"), given.get("end")
     if bool(start) != bool(end):
         raise Refusal(Code.BAD_INPUT, "start and end come together", argument="start")
@@ -154,17 +158,18 @@ def _wanted(given: QueryParams) -> Wanted:
             search=given.get("search"),
             date_range=DateRangeInput(start=start, end=end) if start and end else None,
             customer_id=given.get("customerId"),
+            on_hold=chosen.get("onHold"),
         )
     )
 
 
 def _one_of(name: str, value: str) -> Any:
-    allowed = [str(each) for each in _ENUMS[name]]
+    allowed = list(_CHOICES[name])
     if value not in allowed:
         raise Refusal(
             Code.BAD_INPUT, f"{name} is one of {', '.join(allowed)}", argument=name, allowed=allowed
         )
-    return _ENUMS[name](value)
+    return _CHOICES[name][value]
 
 
 def _refused(refusal: Refusal) -> Response:

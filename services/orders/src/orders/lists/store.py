@@ -2,8 +2,8 @@
 
 * `(status, payment_status, order_type)` is a cell; there are 105, and the indexes `orders_newest` and `orders_largest` have each in its
   order. A filter is a set of cells: the first of each are merged.
-* A carrier, a service has an index of its own by either sort, a customer by time; sorting a customer's orders, or a range of days, by
-  total sorts MOST_SORTED orders at most.
+* A carrier, a service, what is on hold has an index of its own by either sort, a customer by time; sorting a customer's orders, or a
+  range of days, by total sorts MOST_SORTED orders at most.
 * A search is several such lists, one for each thing that it may mean (`search.store`), each with its limit, and merged.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     ColumnElement,
     CompoundSelect,
     Date,
@@ -28,6 +29,8 @@ from sqlalchemy import (
     false,
     func,
     literal,
+    literal_column,
+    not_,
     select,
     tuple_,
     union_all,
@@ -39,13 +42,14 @@ from orders.lists.filters import GONE, Sort, Wanted
 from orders.lists.search import store as search
 from orders.status import OrderStatus
 from orders.store import ORDERS
-from orders.tables import order_days, order_deltas, order_series, order_totals, orders
+from orders.tables import ON_HOLD, order_days, order_deltas, order_series, order_totals, orders
 from shared.auth import Principal
 from shared.db import Database
 from shared.errors import Code, Refusal
 from shared.statements import Row, Statement
 from shared.visibility import visible_to
 
+_ON_HOLD = literal_column(f"({ON_HOLD})", Boolean)
 MOST_COUNTED = 10_000
 MOST_SORTED = 10_000
 FIGURES = ("orders", "paid_orders", "captured", "refunded")
@@ -68,7 +72,7 @@ class Slice:
 
 async def listed(db: Database, principal: Principal, wanted: Wanted, part: Slice) -> list[Order]:
     """Raises Refusal BAD_INPUT where more match than can be sorted or looked through, one of db.UNAVAILABLE."""
-    if wanted.sort is Sort.TOTAL and not (_is_by_cells_alone(wanted) or _is_of_one_courier(wanted)):
+    if wanted.sort is Sort.TOTAL and not (_is_by_cells_alone(wanted) or _is_of_one_kind(wanted)):
         return await _sorted(db, principal, wanted, part)
     found = await _keys(db, principal, wanted, part)
     if isinstance(found, Select) and found.get_final_froms() == [orders]:
@@ -117,7 +121,7 @@ async def _keys(
         """The first for which the conditions hold too."""
         key = orders.c.total if wanted.sort is Sort.TOTAL else orders.c.created_at
         query: Select[Any] = select(key.label("key"), orders.c.id).where(
-            *conditions, visible_to(principal, orders), *_span(wanted)
+            *conditions, visible_to(principal, orders), *_span(wanted), *_not_held(wanted)
         )
         if ordered:
             query = _in_order(query, wanted, key, orders.c.id)
@@ -195,15 +199,15 @@ def _is_by_cells_alone(wanted: Wanted) -> bool:
     return not (wanted.mine or wanted.span or wanted.search or _narrowed(wanted))
 
 
-def _is_of_one_courier(wanted: Wanted) -> bool:
-    """Those that left with one carrier, or by one service: there is an index of each by either sort, and nothing else to look for."""
+def _is_of_one_kind(wanted: Wanted) -> bool:
+    """Of one carrier, one service, or on hold: there is an index of each by either sort, and nothing else to look for."""
     others = (wanted.mine, wanted.span, wanted.search, wanted.payment_status, wanted.order_type)
     is_left_or_any = wanted.statuses in ((), GONE)
     return (
         is_left_or_any
         and not any(others)
         and len(_narrowed(wanted)) == 1
-        and bool(wanted.carrier or wanted.service)
+        and bool(wanted.carrier or wanted.service or wanted.on_hold)
     )
 
 
@@ -261,7 +265,14 @@ def _narrowed(wanted: Wanted) -> list[ColumnElement[bool]]:
         found.append(orders.c.shipping_service == wanted.service)
     if wanted.tracking:
         found.append(orders.c.tracking.like(search.prefix(wanted.tracking)))
+    if wanted.on_hold:
+        found.append(_ON_HOLD)
     return found
+
+
+def _not_held(wanted: Wanted) -> list[ColumnElement[bool]]:
+    """Nearly all: they are passed over, by whatever index."""
+    return [not_(_ON_HOLD)] if wanted.on_hold is False else []
 
 
 def _filters(wanted: Wanted, of: Any = orders.c) -> list[ColumnElement[bool]]:
