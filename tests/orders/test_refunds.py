@@ -22,6 +22,7 @@ from support.counter import (
 from support.orders import SHOPPER, a_line
 
 SEEN = f"query($id: ID!) {{ order(id: $id) {{ status {ITEMS} }} }}"
+FAILED = """query($id: String!) { orders(filter: {customerId: $id, refundFailed: true}) { nodes { id } pageInfo { total } } }"""
 RETRY = "mutation($id: ID!, $refund: ID!) { retryRefund(id: $id, refundId: $refund) { status } }"
 
 
@@ -115,6 +116,26 @@ async def test_a_refund_that_failed_before_it_was_sent_is_asked_for_again_once(c
     ).code is Code.FORBIDDEN
     for unknown in ("nonsense", str(uuid4())):
         assert (await counter.refusal(RETRY, id=str(order.id), refund=unknown)).code is Code.BAD_INPUT
+
+
+async def test_a_failed_refund_is_listed_until_another_is_asked_for(counter: Counter) -> None:
+    order = await counter.place(*taxed(), come_to="delivered")
+
+    async def listed() -> bool:
+        page = await counter.ask(FAILED, id=str(order.customer_id))
+        return str(order.id) in {node["id"] for node in page["nodes"]}
+
+    await counter.ask(REFUND_ITEMS, id=str(order.id), amount=1.0)
+    await counter.ask(REFUND_ITEMS, id=str(order.id), amount=2.0)
+    first, second = (await counter.read(order)).refunds
+    assert not await listed()
+    await counter.hear(refunded(order, second.id, second.amount))
+    await counter.hear(refund_failed(order, first))
+    assert await listed()
+    await counter.ask(RETRY, id=str(order.id), refund=str(first.id))
+    assert not await listed()
+    await counter.hear(refund_failed(order, (await counter.read(order)).refunds[-1]))
+    assert await listed()
 
 
 async def test_a_refund_whose_pieces_went_back_otherwise_is_not_asked_for_again(counter: Counter) -> None:

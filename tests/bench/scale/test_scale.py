@@ -67,6 +67,7 @@ FILTERS: dict[str, Callable[[random.Random], Variables]] = {
         "orderType": "MIXED",
     },
     "onHold": lambda _: {"onHold": True},
+    "refundFailed": lambda _: {"refundFailed": True},
     "not onHold": lambda _: {"onHold": False},
     "dateRange": lambda chance: {"dateRange": days(chance, 30)},
     "dateRange and status": lambda chance: {"dateRange": days(chance, 30), "status": "DELIVERED"},

@@ -108,7 +108,7 @@ async def exported(office: Office, **query: str) -> list[str]:
         ({"search": "ann lee"}, lambda o: o.customer_id == CUSTOMER),
         ({"customerId": str(BOB), "status": ""}, lambda o: o.customer_id == BOB),
         ({"onHold": "true"}, lambda o: bool(o.open_holds)),
-        ({"onHold": "false"}, lambda o: not o.open_holds),
+        ({"onHold": "false", "refundFailed": ""}, lambda o: not o.open_holds),
         ({"start": "2026-11-10", "end": "2026-11-15"}, lambda o: 10 <= o.created_at.day <= 15),
     ],
 )

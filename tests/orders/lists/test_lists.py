@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from orders.domain import Order, OrderType, PaymentStatus
+from orders.domain import Order, OrderType, PaymentStatus, RefundStatus
 from orders.lists.filters import Span, Wanted
 from orders.status import OrderStatus
 from shared.auth import ANONYMOUS, Principal, Role
@@ -42,7 +42,10 @@ FILTERS: dict[str, tuple[dict[str, Any], Keep]] = {
         lambda o: (DAY - timedelta(days=5)).date() <= o.created_at.date() <= DAY.date(),
     ),
     "search": ({"search": "o'neill"}, lambda o: o.customer_id == BOB),
-    "held": ({"onHold": True}, lambda o: bool(o.open_holds)),
+}
+WAITING: dict[str, Keep] = {
+    "onHold": lambda o: bool(o.open_holds),
+    "refundFailed": lambda o: any(r.status is RefundStatus.FAILED and not r.followed for r in o.refunds),
 }
 SORTS: dict[str, Callable[[Order], Any]] = {
     "createdAt": lambda o: (o.created_at, o.id),
@@ -93,13 +96,18 @@ async def test_every_filter_alone_and_with_every_other(shelf: Shelf, names: tupl
     await is_listed_in_every_sort_both_ways(shelf, given, *(FILTERS[name][1] for name in names))
 
 
-@pytest.mark.parametrize("names", [(), *((name,) for name in FILTERS if name != "held")], ids=str)
-async def test_what_is_not_on_hold_with_every_other_filter(shelf: Shelf, names: tuple[str, ...]) -> None:
-    given: dict[str, Any] = {"onHold": False}
-    for name in names:
-        given |= FILTERS[name][0]
-    rules = (lambda o: not o.open_holds, *(FILTERS[name][1] for name in names))
-    await is_listed_in_every_sort_both_ways(shelf, given, *rules)
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("case", WAITING)
+@pytest.mark.parametrize("beside", [None, *FILTERS])
+async def test_what_waits_for_staff_and_what_does_not_with_every_filter(
+    shelf: Shelf, beside: str | None, case: str, *, waits: bool
+) -> None:
+    given, rule = FILTERS[beside] if beside else ({}, lambda _: True)
+    found = [order for order in shelf.orders if WAITING[case](order)]
+    assert 0 < len(found) < len(shelf.orders)
+    await is_listed_in_every_sort_both_ways(
+        shelf, {**given, case: waits}, rule, lambda o: WAITING[case](o) is waits
+    )
 
 
 async def test_a_list_that_is_not_told_how_is_sorted_newest_first(shelf: Shelf) -> None:

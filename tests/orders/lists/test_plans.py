@@ -36,12 +36,13 @@ FILTERS: dict[str, dict[str, Any]] = {
     "tracking": {"tracking": "94001"},
     "held": {"on_hold": True},
     "not held": {"on_hold": False},
+    "refund failed": {"refund_failed": True},
 }
 MOST = {"carrier", "service"}
 """By total these are sorted when they are not alone, MOST_SORTED at most: here that is all orders, and most of them match, so to
 read all is right.
 """
-ALONE = [("carrier",), ("service",), ("left", "carrier"), ("held",)]
+ALONE = [("carrier",), ("service",), ("left", "carrier"), ("held",), ("refund failed",)]
 SIZES = [names for size in range(4) for names in combinations(FILTERS, size)]
 
 

@@ -159,7 +159,10 @@ class RefundedLine:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """`lines` is empty for an amount that is for no item in particular. `asked_by` is the actor."""
+    """`lines` is empty for an amount that is for no item in particular. `asked_by` is the actor.
+
+    `followed`: it failed, and another was asked for since.
+    """
 
     id: UUID
     amount: int
@@ -168,6 +171,7 @@ class Refund:
     requested_at: datetime
     lines: tuple[RefundedLine, ...] = ()
     asked_by: str = ""
+    followed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ def _refund(raw: dict[str, Any]) -> Refund:
         datetime.fromisoformat(raw["requested_at"]),
         tuple(RefundedLine(**part) for part in raw.get("lines", ())),
         raw.get("asked_by", ""),
+        raw.get("followed", False),
     )
 
 

@@ -27,10 +27,19 @@ _PAYMENT_STATUSES = "'PENDING', 'PAID', 'COMPLETED', 'FAILED', 'REFUNDED'"
 _TIME = DateTime(timezone=True)
 _CELL = ("status", "payment_status", "order_type")
 ON_HOLD = """holds @> '[{"released_at": null}]'"""
-"""As PostgreSQL has to be asked, for it to take the indexes of those that are."""
+REFUND_FAILED = """refunds @> '[{"status": "FAILED", "followed": false}]'"""
+"""As PostgreSQL has to be asked, for it to take the indexes of those that wait for staff."""
 _PREFIX = "text_pattern_ops"  # serves LIKE 'x%' in any collation, and equality
 
 order_numbers = Sequence("order_numbers", metadata=metadata)
+
+
+def _waiting(name: str, condition: str) -> tuple[Index, Index]:
+    """Of those that wait for staff, which are few, the newest and the largest."""
+    where = text(condition)
+    newest = Index(name, text("created_at DESC"), text("id DESC"), postgresql_where=where)
+    return newest, Index(f"{name}_largest", text("total DESC"), text("id DESC"), postgresql_where=where)
+
 
 orders = Table(
     "orders",
@@ -145,9 +154,8 @@ orders = Table(
         postgresql_using="gin",
         postgresql_where=text("earlier_trackings <> '[]'"),
     ),
-    # Few are: a list of those that wait for somebody.
-    Index("orders_held", text("created_at DESC"), text("id DESC"), postgresql_where=text(ON_HOLD)),
-    Index("orders_held_largest", text("total DESC"), text("id DESC"), postgresql_where=text(ON_HOLD)),
+    *_waiting("orders_held", ON_HOLD),
+    *_waiting("orders_refund_failed", REFUND_FAILED),
     # What must not take long: nearly empty, and all that `overdue` reads. No index has `updated_at`, which every update changes:
     # PostgreSQL would have to write all of them anew each time.
     Index("orders_unshipped", "paid_at", postgresql_where=text("status = 'PROCESSING' AND shipments = '[]'")),

@@ -33,11 +33,21 @@ from shared.statements import Row
 
 PATH = "/exports/orders.csv"
 PER_PAGE = 500
-PARAMETERS = ("status", "paymentStatus", "orderType", "search", "start", "end", "customerId", "onHold")
+PARAMETERS = (
+    "status",
+    "paymentStatus",
+    "orderType",
+    "search",
+    "start",
+    "end",
+    "customerId",
+    "onHold",
+    "refundFailed",
+)
 _ENUMS = {"status": OrderStatus, "paymentStatus": PaymentStatus, "orderType": OrderType}
 _CHOICES: dict[str, dict[str, Any]] = {
     **{name: {str(each): each for each in enum} for name, enum in _ENUMS.items()},
-    "onHold": {"true": True, "false": False},
+    **{name: {"true": True, "false": False} for name in ("onHold", "refundFailed")},
 }
 _FORMULA = re.compile(r"(^|[;,|\"])(?=\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])")
 """Where a spreadsheet's formula may begin, also in full-width letters (OWASP, CSV injection): at the cell's beginning, and behind
@@ -159,6 +169,7 @@ def _wanted(given: QueryParams) -> Wanted:
             date_range=DateRangeInput(start=start, end=end) if start and end else None,
             customer_id=given.get("customerId"),
             on_hold=chosen.get("onHold"),
+            refund_failed=chosen.get("refundFailed"),
         )
     )
 

@@ -45,7 +45,8 @@ class DateRangeInput:
 
 @strawberry.input(
     description="What is given must all hold; `search` looks at the number, the customer's name, email and phone, and the tracking number;"
-    " of 4 to 6 digits alone, at the end of the number and of the phone. `onHold`: those that are, or those that are not."
+    " of 4 to 6 digits alone, at the end of the number and of the phone. `onHold`: those that are, or those that are not;"
+    " `refundFailed`: a refund failed, and no other was asked for since, or none did."
 )
 class OrderFilterInput:
     status: OrderStatus | None = strawberry.UNSET
@@ -55,6 +56,7 @@ class OrderFilterInput:
     date_range: DateRangeInput | None = strawberry.UNSET
     customer_id: str | None = strawberry.UNSET
     on_hold: bool | None = strawberry.UNSET
+    refund_failed: bool | None = strawberry.UNSET
 
 
 @strawberry.input(description="`carrier` and `service` as the order has them, `tracking` by its beginning.")
@@ -98,6 +100,7 @@ class Wanted:
     service: str = ""
     tracking: str = ""
     on_hold: bool | None = None
+    refund_failed: bool | None = None
     sort: Sort = Sort.CREATED_AT
     descending: bool = True
     mine: bool = False
@@ -106,7 +109,8 @@ class Wanted:
     def is_rolled_up(self) -> bool:
         """Whether the roll-ups know how many there are."""
         narrow = self.mine or self.customer_id or self.search or self.carrier or self.service or self.tracking
-        return not narrow and self.on_hold is None and (self.span is None or self.span.is_whole_days)
+        waiting = self.on_hold is not None or self.refund_failed is not None
+        return not (narrow or waiting) and (self.span is None or self.span.is_whole_days)
 
 
 def or_default(value: T | None, default: T) -> T:
@@ -127,6 +131,7 @@ def wanted_orders(given: OrderFilterInput | None, sort: SortInput | None = None)
         span=_span(given.date_range),
         search=searched("search", given.search),
         on_hold=or_default(given.on_hold, None),
+        refund_failed=or_default(given.refund_failed, None),
     )
 
 

@@ -2,8 +2,8 @@
 
 * `(status, payment_status, order_type)` is a cell; there are 105, and the indexes `orders_newest` and `orders_largest` have each in its
   order. A filter is a set of cells: the first of each are merged.
-* A carrier, a service, what is on hold has an index of its own by either sort, a customer by time; sorting a customer's orders, or a
-  range of days, by total sorts MOST_SORTED orders at most.
+* A carrier, a service, what waits for staff has an index of its own by either sort, a customer by time; sorting a customer's orders,
+  or a range of days, by total sorts MOST_SORTED orders at most.
 * A search is several such lists, one for each thing that it may mean (`search.store`), each with its limit, and merged.
 """
 
@@ -42,14 +42,14 @@ from orders.lists.filters import GONE, Sort, Wanted
 from orders.lists.search import store as search
 from orders.status import OrderStatus
 from orders.store import ORDERS
-from orders.tables import ON_HOLD, order_days, order_deltas, order_series, order_totals, orders
+from orders.tables import ON_HOLD, REFUND_FAILED, order_days, order_deltas, order_series, order_totals, orders
 from shared.auth import Principal
 from shared.db import Database
 from shared.errors import Code, Refusal
 from shared.statements import Row, Statement
 from shared.visibility import visible_to
 
-_ON_HOLD = literal_column(f"({ON_HOLD})", Boolean)
+_ON_HOLD, _REFUND_FAILED = (literal_column(f"({each})", Boolean) for each in (ON_HOLD, REFUND_FAILED))
 MOST_COUNTED = 10_000
 MOST_SORTED = 10_000
 FIGURES = ("orders", "paid_orders", "captured", "refunded")
@@ -121,7 +121,7 @@ async def _keys(
         """The first for which the conditions hold too."""
         key = orders.c.total if wanted.sort is Sort.TOTAL else orders.c.created_at
         query: Select[Any] = select(key.label("key"), orders.c.id).where(
-            *conditions, visible_to(principal, orders), *_span(wanted), *_not_held(wanted)
+            *conditions, visible_to(principal, orders), *_span(wanted), *_not_waiting(wanted)
         )
         if ordered:
             query = _in_order(query, wanted, key, orders.c.id)
@@ -200,14 +200,14 @@ def _is_by_cells_alone(wanted: Wanted) -> bool:
 
 
 def _is_of_one_kind(wanted: Wanted) -> bool:
-    """Of one carrier, one service, or on hold: there is an index of each by either sort, and nothing else to look for."""
+    """Of one carrier or service, or waiting for staff: there is an index of each by either sort, and nothing else to look for."""
     others = (wanted.mine, wanted.span, wanted.search, wanted.payment_status, wanted.order_type)
     is_left_or_any = wanted.statuses in ((), GONE)
     return (
         is_left_or_any
         and not any(others)
         and len(_narrowed(wanted)) == 1
-        and bool(wanted.carrier or wanted.service or wanted.on_hold)
+        and bool(wanted.carrier or wanted.service or wanted.on_hold or wanted.refund_failed)
     )
 
 
@@ -265,14 +265,16 @@ def _narrowed(wanted: Wanted) -> list[ColumnElement[bool]]:
         found.append(orders.c.shipping_service == wanted.service)
     if wanted.tracking:
         found.append(orders.c.tracking.like(search.prefix(wanted.tracking)))
-    if wanted.on_hold:
-        found.append(_ON_HOLD)
-    return found
+    return found + [condition for asked, condition in _waiting(wanted) if asked]
 
 
-def _not_held(wanted: Wanted) -> list[ColumnElement[bool]]:
-    """Nearly all: they are passed over, by whatever index."""
-    return [not_(_ON_HOLD)] if wanted.on_hold is False else []
+def _not_waiting(wanted: Wanted) -> list[ColumnElement[bool]]:
+    """Nearly all do not: the others are passed over, by whatever index."""
+    return [not_(condition) for asked, condition in _waiting(wanted) if asked is False]
+
+
+def _waiting(wanted: Wanted) -> tuple[tuple[bool | None, ColumnElement[bool]], ...]:
+    return (wanted.on_hold, _ON_HOLD), (wanted.refund_failed, _REFUND_FAILED)
 
 
 def _filters(wanted: Wanted, of: Any = orders.c) -> list[ColumnElement[bool]]:
