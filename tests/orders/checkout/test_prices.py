@@ -183,9 +183,13 @@ async def test_an_order_for_nothing_is_told_to_payments_and_paid_when_they_say_s
     assert (stored.status, stored.payment_status) == (OrderStatus.PROCESSING, PaymentStatus.PAID)
 
 
-async def test_what_is_worth_too_much_is_refused(open_till: Any) -> None:
-    till = await open_till(platform_fee_fixed=10**11)
-    assert (await refused(till.place()))[0] == "BAD_INPUT"
+async def test_an_order_costs_what_one_payment_can_be_and_no_more(open_till: Any) -> None:
+    without = round((await (await open_till()).price())["total"] * 100)
+    most = await open_till(platform_fee_fixed=99_999_999 - without)
+    assert (await most.place())["total"] == 999_999.99
+    more = await open_till(platform_fee_fixed=99_999_999 - without + 1)
+    code, message = await refused(more.place())
+    assert (code, message) == ("BAD_INPUT", "One order costs 999999.99 USD at most: place several")
 
 
 @pytest.mark.parametrize(

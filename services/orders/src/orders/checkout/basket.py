@@ -9,12 +9,13 @@ from orders.checkout.discounts import DiscountCode
 from orders.checkout.pricing import Fee, Price, price
 from orders.checkout.taxes import Destination, Taxes
 from orders.domain import Line, OrderType
+from shared.contracts.money import to_major
 from shared.errors import Code, Refusal
 
 MAX_LINES = 100
 MAX_QUANTITY = 10_000
-MAX_TOTAL = 10**11
-"""In minor units; amounts in facts end at ten times that."""
+MAX_TOTAL = 99_999_999
+"""In minor units, eight digits: the most that Stripe takes at once. An order above could only expire."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def lines_of(
         for number, (sku_id, quantity) in enumerate(wanted, 1)
     )
     if sum(line.quantity * line.unit_price for line in lines) > MAX_TOTAL:
-        raise _too_much()
+        raise _too_much(currency)
     return lines
 
 
@@ -127,7 +128,7 @@ def offer(basket: Basket, terms: Terms, code: DiscountCode | None, now: datetime
         fee=terms.fee,
     )
     if costs.total > MAX_TOTAL:
-        raise _too_much()
+        raise _too_much(basket.currency)
     shared = zip(basket.lines, costs.discounts, costs.taxes, strict=True)
     days = basket.delivery.days
     return Offer(
@@ -147,5 +148,7 @@ def _type_of(lines: Sequence[Line]) -> OrderType:
     return OrderType.PRE_ORDER if kinds == {True} else OrderType.REGULAR
 
 
-def _too_much() -> Refusal:
-    return Refusal(Code.BAD_INPUT, "The order is worth more than one order can be")
+def _too_much(currency: str) -> Refusal:
+    return Refusal(
+        Code.BAD_INPUT, f"One order costs {to_major(MAX_TOTAL, currency)} {currency} at most: place several"
+    )
