@@ -1,7 +1,6 @@
 """Countries and their states as ISO 3166 has them, however people write them. Pure."""
 
 import unicodedata
-from functools import cache
 
 import pycountry
 
@@ -18,10 +17,9 @@ def is_country(code: str) -> bool:
 
 def state_of(country: str, written: str) -> str:
     """What ISO 3166-2 calls it within the country (CA for ca, C.A., US-CA or California); blank if there is no such state."""
-    return _states().get((country, _letters(written)), "")
+    return _STATES.get((country, _letters(written)), "")
 
 
-@cache
 def _states() -> dict[tuple[str, str], str]:
     """By country, and by name, code, or code with the country. A code comes before a name that reads the same."""
     found = dict(_MORE_STATES)
@@ -36,3 +34,7 @@ def _letters(written: str) -> str:
     """Without case, accents, width, spaces and points."""
     plain = unicodedata.normalize("NFKD", written).casefold()
     return "".join(letter for letter in plain if letter.isalnum())
+
+
+_STATES = _states()
+"""Made as the process starts: it takes longer (60 ms) than a request should."""
