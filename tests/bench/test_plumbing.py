@@ -40,7 +40,7 @@ from support.processes import CpuClock
 
 PURCHASES, FACTS_EACH, AT_A_TIME, ROUNDS = 2000, 3, 500, 3
 EVENTS = PURCHASES * FACTS_EACH
-RAW = Topic("raw-events", "bench", (), ())
+RAW = Topic("raw-events", ("bench",), (), ())
 WARM_UP, SAMPLES, PACE_SECONDS = 50, 300, 0.02
 
 RELAY_AT_LEAST = 1 / 3  # of what raw aiokafka sends per core-second in the same run

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from shared.commands import Command, Locking, Once, execute, execute_prepared
+from shared.contracts.catalog import SkuListed
 from shared.db import Database
 from shared.errors import Code, Refusal
 from shared.tx import NotLocked, Tx
@@ -120,3 +121,15 @@ async def test_a_fact_about_an_aggregate_that_is_not_locked_cannot_be_said(db: D
 
     with pytest.raises(NotLocked):
         await execute(db, "test", command, correlation_id="t")
+
+
+async def test_a_fact_that_tells_all_of_its_aggregate_is_said_without_a_lock(db: Database) -> None:
+    sku = SkuListed(
+        sku_id="A", product_id="P", name="A", price=1, shipping_price=0, currency="USD", weight_grams=1
+    )
+
+    async def command(tx: Tx) -> str:
+        tx.emit(sku)
+        return sku.sku_id
+
+    assert await execute(db, "test", command, correlation_id="t") == "A"

@@ -54,6 +54,7 @@ MAY: dict[str, set[str]] = {
     "mutation refundOrder": {"support", "finance"},
     "mutation retryRefund": {"support", "finance"},
     "mutation saveDiscountCode": {"finance"},
+    "mutation saveSku": {"finance"},
     "mutation confirmExternalRefund": {"finance"},
     "mutation updateOrderStatus": {"fulfilment"},
     "mutation updateOrdersStatus": {"fulfilment"},
@@ -182,6 +183,15 @@ async def _work_on(world: World, order_id: str) -> None:
 
 
 _SUSPICION = "the name looks odd"
+_SOCKS = {
+    "id": "SOCKS",
+    "productId": "SOCKS",
+    "name": "Socks",
+    "price": 8.0,
+    "shippingPrice": 1.0,
+    "currency": "USD",
+    "weightGrams": 60,
+}
 _NOTE = 'mutation($id: ID!) { updateOrderNotes(id: $id, notes: "fragile") { id } }'
 _PLACE_AS_GUEST = (
     "mutation($input: CreateOrderInput!) { createOrder(input: $input) { id orderNumber guestToken } }"
@@ -237,6 +247,7 @@ async def given(world: World, order: Reading) -> dict[str, Any]:
         "DateRangeInput": {"start": "2026-11-01", "end": "2026-11-02"},
         "ItemQuantityInput": {"itemId": f"{order['id']}:1", "quantity": 1},
         "SaveDiscountCodeInput": {"code": "TEN", "kind": "PERCENT", "value": 10.0},
+        "SaveSkuInput": _SOCKS,
         "QuoteAddressInput": ADDRESS,
         "QuoteItemInput": {"sku": MUG, "quantity": 1},
         "String": "text",

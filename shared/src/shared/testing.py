@@ -67,8 +67,9 @@ class Network:
         types = [fact.type for fact in service.handlers.by_fact]
         said: set[UUID] = set()
         for topic in TOPICS:
-            if consumer in topic.consumers and topic.producer in self.services:
-                async with self.services[topic.producer].db.connection() as conn:
+            producers = self.services.keys() & set(topic.producers) if consumer in topic.consumers else ()
+            for producer in producers:
+                async with self.services[producer].db.connection() as conn:
                     rows = await conn.fetch(
                         "SELECT event_id FROM event_log WHERE topic = $1 AND type = ANY($2::text[])",
                         topic.name,

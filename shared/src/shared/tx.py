@@ -142,7 +142,7 @@ class Tx:
     def emit(self, *facts: Fact) -> None:
         """Raises NotLocked, LookupError for a fact that no topic declares, ValueError for one that is too large."""
         for fact in facts:
-            if fact.key not in self.locked:
+            if not fact.is_whole and fact.key not in self.locked:
                 raise NotLocked(f"{fact.type} is about {fact.key}, which this transaction has not locked")
             self.said.append(self._envelope(fact))
             self._undo.append(self.said.pop)

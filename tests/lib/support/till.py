@@ -40,6 +40,9 @@ PLACE = f"""mutation($input: CreateOrderInput!) {{ createOrder(input: $input) {{
 SAVE = """mutation($input: SaveDiscountCodeInput!) { saveDiscountCode(input: $input) {
     code kind value currency minimumSubtotal startsAt endsAt maxUses uses active
 } }"""
+SAVE_SKU = """mutation($input: SaveSkuInput!) { saveSku(input: $input) {
+    id productId name price currency available availableFrom
+} }"""
 ADDRESS = {
     "name": "Ann Lee",
     "street": "1 Market Street",

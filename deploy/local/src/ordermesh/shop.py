@@ -56,6 +56,8 @@ PLACE_AS_GUEST = """mutation Place($input: CreateOrderInput!) {
 SAVE_CODE = """mutation Save($code: String!, $maxUses: Int) {
     saveDiscountCode(input: {code: $code, kind: PERCENT, value: 10, maxUses: $maxUses}) { code }
 }"""
+SAVE_SKU = "mutation Save($sku: SaveSkuInput!) { saveSku(input: $sku) { id price available } }"
+PRICE = "query Price($input: CreateOrderInput!) { priceOrder(input: $input) { total } }"
 QUOTES = """query Quotes($items: [QuoteItemInput!]!, $address: QuoteAddressInput!) {
     shippingQuotes(items: $items, address: $address) { amount service token }
 }"""
@@ -174,13 +176,11 @@ class Shop:
 
         Raises NotYet.
         """
-        quoted = {"items": [{"sku": sku, "quantity": 1} for sku in skus], "address": ADDRESS}
+        items = [{"sku": sku, "quantity": 1} for sku in skus]
         async for _ in self.looks():
-            page = await self.ask("{ skus(limit: 100) { id } }")
-            if not skus <= {sku["id"] for sku in page["skus"]}:
-                continue
             try:
-                await self.ask(QUOTES, quoted)
+                await self.ask(PRICE, {"input": {"items": items, "shippingAddress": ADDRESS}})
+                await self.ask(QUOTES, {"items": items, "address": ADDRESS})
             except Refused as refused:
                 if refused.codes != ["SKU_NOT_FOUND"]:
                     raise

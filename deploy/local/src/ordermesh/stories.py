@@ -23,6 +23,7 @@ from ordermesh.shop import (
     REFUND,
     RELEASE,
     SAVE_CODE,
+    SAVE_SKU,
     SPLIT,
     TRACK,
     UPDATE_STATUS,
@@ -233,6 +234,15 @@ async def _once_given_back(shop: Shop, shopper: str, code: str) -> Reading:
     raise NotYet(f"{code} is not given back")
 
 
+async def newly_listed(shop: Shop, shopper: str) -> Reading:
+    """Finance puts something on sale: from then on it is quoted, ordered and sent."""
+    named = {"id": f"TEA-{uuid4().hex[:12]}", "productId": "TEA", "name": "Tea, 100 g", "weightGrams": 100}
+    tea = {**named, "price": 7.0, "shippingPrice": 2.0, "currency": "USD"}
+    sku = (await shop.ask(SAVE_SKU, {"sku": tea}))["saveSku"]["id"]
+    await shop.until_listed({sku})
+    return await _delivered(shop, await _shipped(shop, await _paid(shop, shopper, {sku: 2})))
+
+
 STORIES: dict[str, Story] = {
     "delivered": delivered,
     "declined, then paid": declined_then_paid,
@@ -253,6 +263,7 @@ STORIES: dict[str, Story] = {
     "ordered ahead": ordered_ahead,
     "by a live quote": by_a_live_quote,
     "last use of a code": last_use_of_a_code,
+    "newly listed": newly_listed,
 }
 
 

@@ -111,15 +111,16 @@ class SkuNode:
     )
 
     @classmethod
-    def of(cls, row: Any) -> Self:
+    def of(cls, sku_id: str, sku: Any) -> Self:
+        """`sku`: its row, or the fact that lists it."""
         return cls(
-            id=strawberry.ID(row.id),
-            product_id=row.product_id,
-            name=row.name,
-            price=to_major(row.price, row.currency),
-            currency=row.currency,
-            available=row.available,
-            available_from=maybe_iso(row.available_from),
+            id=strawberry.ID(sku_id),
+            product_id=sku.product_id,
+            name=sku.name,
+            price=to_major(sku.price, sku.currency),
+            currency=sku.currency,
+            available=sku.available,
+            available_from=maybe_iso(sku.available_from),
         )
 
 

@@ -44,7 +44,8 @@ def settle(tx: Tx, decision: Decision) -> None:
 
 def _heard(fact: Fact, tx: Tx, reason: str | None = None) -> Act:
     """Whoever says the fact is the actor; what it says, unless it gives a reason of its own, is why an order moves."""
-    return Act(tx.now, topic_of(type(fact)).producer, reason or fact.type)
+    [actor] = topic_of(type(fact)).producers
+    return Act(tx.now, actor, reason or fact.type)
 
 
 def _lines(fact: shipping.ShipmentFact) -> dict[int, int]:

@@ -1,4 +1,4 @@
-"""What the shop's catalogue says: only its own principal may write to `catalog-skus`."""
+"""What the catalogue says: on `catalog-skus` only the shop's own principal and orders (for finance staff) may write."""
 
 from datetime import datetime
 from typing import Annotated, ClassVar
@@ -12,13 +12,14 @@ SkuId = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"
 
 
 class SkuListed(Fact):
-    """A SKU's whole present state: the newest one wins. Prices in minor units, weight in grams.
+    """A SKU's whole present state: the newest one wins, whoever says it. Prices in minor units, weight in grams.
 
     Ordered before `available_from` (UTC), it is a pre-order: paid at once, sent from then on.
     """
 
     type: ClassVar[str] = "sku.listed"
     key_field: ClassVar[str] = "sku_id"
+    is_whole: ClassVar[bool] = True
 
     sku_id: SkuId
     product_id: SkuId

@@ -28,6 +28,8 @@ class Fact(BaseModel):
     type: ClassVar[str] = ""
     version: ClassVar[int] = 1
     key_field: ClassVar[str] = "order_id"
+    is_whole: ClassVar[bool] = False
+    """It tells all of its aggregate's state: whoever says it needs no lock, since of two said at once either may be the newest."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: object) -> None:

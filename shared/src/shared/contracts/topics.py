@@ -11,10 +11,10 @@ from shared.contracts.envelope import Fact
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic: its one producer, the consuming services, the facts on it, and how long the broker keeps them (days)."""
+    """A topic: who says its facts, the consuming services, the facts on it, and how long the broker keeps them (days)."""
 
     name: str
-    producer: str
+    producers: tuple[str, ...]
     consumers: tuple[str, ...]
     facts: tuple[type[Fact], ...]
     partitions: int = 6
@@ -23,7 +23,7 @@ class Topic:
 
 ORDER_EVENTS = Topic(
     name="order-events",
-    producer="orders",
+    producers=("orders",),
     consumers=("payments", "shipping", "notifications"),
     facts=(
         orders.OrderPlaced,
@@ -44,7 +44,7 @@ ORDER_EVENTS = Topic(
 )
 PAYMENT_EVENTS = Topic(
     name="payment-events",
-    producer="payments",
+    producers=("payments",),
     consumers=("orders", "notifications"),
     facts=(
         payments.PaymentReady,
@@ -59,7 +59,7 @@ PAYMENT_EVENTS = Topic(
 )
 SHIPMENT_EVENTS = Topic(
     name="shipment-events",
-    producer="shipping",
+    producers=("shipping",),
     consumers=("orders", "notifications"),
     facts=(
         shipping.ShipmentPrepared,
@@ -73,7 +73,7 @@ SHIPMENT_EVENTS = Topic(
 )
 CATALOG_SKUS = Topic(
     name="catalog-skus",
-    producer="shop",
+    producers=("shop", "orders"),
     consumers=("orders", "shipping"),
     facts=(catalog.SkuListed,),
     partitions=3,

@@ -1,7 +1,6 @@
 """Discount codes as staff keep them: saving one, and the list."""
 
 import re
-from datetime import datetime
 from typing import Any
 
 import strawberry
@@ -9,21 +8,19 @@ from strawberry import UNSET
 
 from orders.answering import text
 from orders.checkout import store
-from orders.checkout.basket import MAX_TOTAL
 from orders.checkout.discounts import DiscountKind, code_of
+from orders.checkout.inputs import amount_of, bad, time_of
 from orders.checkout.nodes import DiscountCodeNode
 from orders.checkout.pricing import BASIS_POINTS
 from orders.tables import discount_codes
 from shared.auth import Scope
 from shared.commands import execute
-from shared.contracts.money import to_minor
 from shared.errors import Code, Refusal
 from shared.graphql import Info
 from shared.tx import Tx
 
 MAX_PAGE = 100
 _CODE = re.compile(r"[A-Z0-9][A-Z0-9_-]{0,39}")
-_YEARS = range(2000, 2200)
 
 
 @strawberry.input(
@@ -86,18 +83,18 @@ def _checked(given: SaveDiscountCodeInput, currency: str) -> dict[str, Any]:
     """The row. Raises Refusal BAD_INPUT, naming the argument."""
     code = code_of(given.code)
     if not _CODE.fullmatch(code):
-        raise _bad("code", "has 1 to 40 letters, digits, - and _")
-    starts_at, ends_at = _time("startsAt", given.starts_at), _time("endsAt", given.ends_at)
+        raise bad("code", "has 1 to 40 letters, digits, - and _")
+    starts_at, ends_at = time_of("startsAt", given.starts_at), time_of("endsAt", given.ends_at)
     if starts_at is not None and ends_at is not None and starts_at >= ends_at:
-        raise _bad("endsAt", "is after startsAt")
+        raise bad("endsAt", "is after startsAt")
     if given.max_uses is not None and given.max_uses is not UNSET and given.max_uses < 1:
-        raise _bad("maxUses", "is 1 or more")
+        raise bad("maxUses", "is 1 or more")
     return {
         "code": code,
         "kind": given.kind,
         "value": _value(given, currency),
         "currency": currency,
-        "minimum": _amount("minimumSubtotal", given.minimum_subtotal or 0, currency),
+        "minimum": amount_of("minimumSubtotal", given.minimum_subtotal or 0, currency),
         "starts_at": starts_at,
         "ends_at": ends_at,
         "max_uses": given.max_uses or None,
@@ -108,37 +105,11 @@ def _checked(given: SaveDiscountCodeInput, currency: str) -> dict[str, Any]:
 def _value(given: SaveDiscountCodeInput, currency: str) -> int:
     """In hundredths of a percent, or in minor units."""
     if given.kind is DiscountKind.AMOUNT:
-        amount = _amount("value", given.value, currency)
+        amount = amount_of("value", given.value, currency)
         if amount == 0:
-            raise _bad("value", "is more than nothing")
+            raise bad("value", "is more than nothing")
         return amount
     bps = round(given.value * 100) if 0 < given.value <= 100 else 0  # noqa: PLR2004 - percent; infinity has no integer
     if not 1 <= bps <= BASIS_POINTS or abs(given.value * 100 - bps) > 1e-6:  # noqa: PLR2004 - what binary floats cannot hold
-        raise _bad("value", "is a percentage above 0, of at most 100, with two decimals at most")
+        raise bad("value", "is a percentage above 0, of at most 100, with two decimals at most")
     return bps
-
-
-def _amount(name: str, major: float, currency: str) -> int:
-    try:
-        minor = to_minor(major, currency)
-    except ValueError as invalid:
-        raise _bad(name, str(invalid)) from invalid
-    if not 0 <= minor <= MAX_TOTAL:
-        raise _bad(name, "is no amount that an order can have")
-    return minor
-
-
-def _time(name: str, value: str | None) -> datetime | None:
-    if not value:
-        return None
-    try:
-        at = datetime.fromisoformat(text(name, value))
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None or at.year not in _YEARS:
-        raise _bad(name, "is a time in ISO 8601 with its offset, such as 2026-12-24T00:00:00Z")
-    return at
-
-
-def _bad(name: str, message: str) -> Refusal:
-    return Refusal(Code.BAD_INPUT, f"{name} {message}", argument=name)

@@ -1,7 +1,8 @@
-"""What a client says about an order to be, and how it is checked. What may be left out and is new has no default in the SDL."""
+"""What a client says about an order to be, how it is checked, and amounts and times. What may be left out and is new has no default in the SDL."""
 
 import dataclasses
 import re
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,15 +11,18 @@ from strawberry import UNSET
 from strawberry.utils.str_converters import to_camel_case
 
 from orders.answering import text
+from orders.checkout.basket import MAX_TOTAL
 from orders.checkout.place import Customer
 from orders.checkout.places import is_country
 from shared.auth import Principal
 from shared.commands import uuid_or
+from shared.contracts.money import to_minor
 from shared.errors import Code, Refusal
 from shared.ids import uuid7
 
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{2,63}")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
+_YEARS = range(2000, 2200)
 
 
 @strawberry.input
@@ -140,3 +144,31 @@ def address_of(given: AddressInput) -> dict[str, Any]:
 def named(address: dict[str, Any], name: str) -> dict[str, Any]:
     """With the customer's name where it has none of its own."""
     return address if address["name"] else {**address, "name": name}
+
+
+def amount_of(name: str, major: float, currency: str) -> int:
+    """In minor units. Raises Refusal BAD_INPUT, which tells the argument's name."""
+    try:
+        minor = to_minor(major, currency)
+    except ValueError as invalid:
+        raise bad(name, str(invalid)) from invalid
+    if not 0 <= minor <= MAX_TOTAL:
+        raise bad(name, "is no amount that an order can have")
+    return minor
+
+
+def time_of(name: str, value: str | None) -> datetime | None:
+    """Of ISO 8601 with an offset; None for what was left out. Raises Refusal BAD_INPUT, which tells the argument's name."""
+    if not value:
+        return None
+    try:
+        at = datetime.fromisoformat(text(name, value))
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None or at.year not in _YEARS:
+        raise bad(name, "is a time in ISO 8601 with its offset, such as 2026-12-24T00:00:00Z")
+    return at
+
+
+def bad(name: str, message: str) -> Refusal:
+    return Refusal(Code.BAD_INPUT, f"{name} {message}", argument=name)

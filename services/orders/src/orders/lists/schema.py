@@ -131,4 +131,4 @@ class Query:
             raise Refusal(Code.BAD_INPUT, f"limit is 1 to {MAX_PAGE}", argument="limit")
         beginning = text("after", or_default(after, ""))
         rows = await store.skus_page(info.context.service.db, after=beginning, limit=most)
-        return [SkuNode.of(row) for row in rows]
+        return [SkuNode.of(row.id, row) for row in rows]
