@@ -38,6 +38,7 @@ EXPECTED = {
     "ordered ahead": ("DELIVERED", "PAID"),
     "by a live quote": ("DELIVERED", "PAID"),
     "last use of a code": ("DELIVERED", "PAID"),
+    "settled at once": ("DELIVERED", "COMPLETED"),
 }
 MESSAGES = {
     "delivered": {"EMAIL": 4, "SMS": 2},
