@@ -15,6 +15,7 @@ from ordermesh.history import history
 ORDER = "01890000-0000-7000-8000-000000000001"
 MAIL, ALERT, MAIL_2, SMS, ALERT_2 = (f"01890000-0000-7000-8000-00000000000{n}" for n in range(2, 7))
 NUMBER = "ORD-20260101-00001"
+SETTLED = "2026-01-03 00:00:00"
 
 
 def effect(
@@ -72,9 +73,12 @@ def good() -> Evidence:
                 "captured": 500,
                 "refunded": 500,
                 "total": 500,
+                "payment_status": "REFUNDED",
+                "payment_method": "stripe",
+                "settled_at": SETTLED,
             }
         },
-        payments={ORDER: {"captured_amount": 500, "refunded_amount": 500}},
+        payments={ORDER: {"captured_amount": 500, "refunded_amount": 500, "settled_at": SETTLED}},
         consignments={ORDER: {}},
         contacts={ORDER: {}},
         timeline={
@@ -156,6 +160,15 @@ LIES: dict[str, tuple[str, Lie]] = {
     ),
     "a refund that payments does not know": ("refunded =", lambda e: set_(e.payments, refunded_amount=0)),
     "the money of a cancelled order was kept": ("cancelled orders", lambda e: set_(e.orders, refunded=0)),
+    "settled, which orders does not know": ("settled =", lambda e: set_(e.orders, settled_at=None)),
+    "completed although money went back": (
+        "settled =",
+        lambda e: set_(e.orders, payment_status="COMPLETED"),
+    ),
+    "settled, and not completed": (
+        "settled =",
+        lambda e: set_(e.orders, payment_status="PAID", refunded=0),
+    ),
     "a second label": (
         "live labels",
         lambda e: e.effects.append(effect("shippo.label.purchased", "label-2")),

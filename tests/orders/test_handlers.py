@@ -15,7 +15,7 @@ from orders.life import commands
 from orders.store import ORDERS, orders_by_id, skus_for, timelines
 from shared.commands import execute
 from shared.contracts.catalog import SkuListed
-from shared.contracts.payments import PaymentCaptured, PaymentProcessing, PaymentRefunded
+from shared.contracts.payments import PaymentCaptured, PaymentProcessing, PaymentRefunded, PaymentSettled
 from shared.db import Database
 from shared.inbox import Inbox
 from shared.tx import Tx
@@ -91,6 +91,19 @@ async def test_a_capture_after_the_cancellation_ends_refunded(db: Database) -> N
     assert await said(db) == ["order.cancelled", "order.refund_requested", "order.refunded"]
     entries = (await timelines(db, [order.id]))[order.id]
     assert [entry.what for entry in entries] == ["cancel", "refund requested", "refunded"]
+
+
+async def test_money_that_becomes_available_completes_the_order_once(db: Database) -> None:
+    order, inbox = await placed(db), Inbox(db, handlers)
+    settled = PaymentSettled(
+        order_id=order.id, currency="USD", amount=order.total, charge_id="ch_1", settled_at=NOW
+    )
+    await inbox.receive([record(captured(order)), record(settled), record(settled)])
+    after = await read(db, order.id)
+    assert (after.status, after.payment_status, after.settled_at) == ("PROCESSING", "COMPLETED", NOW)
+    assert await said(db) == ["order.paid"]
+    entries = (await timelines(db, [order.id]))[order.id]
+    assert [entry.what for entry in entries] == ["payment captured", "settled"]
 
 
 async def test_cancel_and_capture_at_once_never_keep_the_money(db: Database) -> None:

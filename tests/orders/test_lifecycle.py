@@ -23,6 +23,7 @@ from orders.status import TABLE, TRIGGERS, Move, OrderStatus
 from shared.contracts import orders as said
 from shared.contracts.envelope import Fact
 from shared.contracts.money import to_major
+from shared.contracts.payments import PaymentSettled
 from shared.errors import Code, Refusal
 from support.lifecycle import START, STEPS, Desk, Payments, Shipping, Speaker
 from support.orders import ACT, ADDRESS, SHOPPER, STAFF, TERMS, a_line
@@ -97,6 +98,8 @@ class Life(RuleBasedStateMachine):
             possible += [payments.close, payments.capture]
         if payments.captured and not payments.has_fee:
             possible.append(lambda: payments.charge_fee(["USD", "EUR"][of % 2]))
+        if payments.captured and not payments.is_settled:
+            possible.append(payments.settle)
         if asked := payments.in_state("requested"):
             possible += [lambda: payments.refund(_one(asked, of), "succeeded")] * 2
             possible.append(lambda: payments.refund(_one(asked, of), "failed"))
@@ -385,7 +388,9 @@ class Life(RuleBasedStateMachine):
         if order.refunded:
             assert order.payment_status is PaymentStatus.REFUNDED
         elif order.captured:
-            assert order.payment_status is PaymentStatus.PAID
+            is_settled = any(isinstance(fact, PaymentSettled) for fact in self.delivered)
+            is_completed = is_settled and order.payment_method != OFFLINE
+            assert order.payment_status is (PaymentStatus.COMPLETED if is_completed else PaymentStatus.PAID)
         else:
             assert order.payment_status in {PaymentStatus.PENDING, PaymentStatus.FAILED}
 
@@ -459,6 +464,7 @@ class Life(RuleBasedStateMachine):
         whats = Counter(entry["what"] for entry in self.desk.timeline)
         assert whats["refund requested"] == len(order.refunds)
         assert whats["refund failed"] == sum(r.status is RefundStatus.FAILED for r in order.refunds)
+        assert whats["settled"] == (order.settled_at is not None)
         asked = [fact.refund_id for fact in self.desk.said if isinstance(fact, said.OrderRefundRequested)]
         assert asked == [refund.id for refund in order.refunds]
         told = [fact.refund_id for fact in self.desk.said if isinstance(fact, said.OrderRefunded)]

@@ -14,10 +14,12 @@ from orders.reactions import (
     fee_recorded,
     label_bought,
     label_refunded,
+    paid_offline,
     payment_captured,
     payment_closed,
     payment_failed,
     payment_processing,
+    payment_settled,
     refund_failed,
     refunded,
     shipment_reached,
@@ -28,6 +30,7 @@ from shared.contracts.shipping import ShipmentLabelled
 from support.orders import ACT, a_line, all_lines, an_order, later
 
 SHIPMENT, SECOND = uuid4(), uuid4()
+SETTLED_AT = later(200_000).now
 
 
 def said(decision: Decision) -> list[str]:
@@ -200,6 +203,65 @@ def test_a_refund_that_the_bank_sends_back_counts_as_captured_again() -> None:
     assert (back.order.refunded, back.order.payment_status) == (0, PaymentStatus.PAID)
     assert back.order.refundable == done.captured
     assert refund_failed(back.order, asked.refunds[0].id, ACT) == Decision(back.order)
+
+
+def settled(order: Order) -> Order:
+    return payment_settled(order, SETTLED_AT, ACT).order
+
+
+def test_a_paid_order_is_completed_when_its_money_is_available_and_says_so_once() -> None:
+    once = payment_settled(paid(), SETTLED_AT, ACT)
+    assert (once.order.payment_status, once.order.settled_at) == (PaymentStatus.COMPLETED, SETTLED_AT)
+    assert once.order.status is OrderStatus.PROCESSING
+    assert [entry.what for entry in once.entries] == ["settled"]
+    assert once.facts == ()
+    assert payment_settled(once.order, later(9).now, later(9)) == Decision(once.order)
+
+
+@pytest.mark.parametrize("is_settled_first", [True, False])
+def test_what_went_back_is_refunded_and_completed_again_if_the_bank_sends_it_back(
+    is_settled_first: bool,  # noqa: FBT001 - a table's column
+) -> None:
+    asked = decide(settled(shipped()) if is_settled_first else shipped(), Command.REFUND, ACT).order
+    done = refunded(asked, asked.refunds[0].id, asked.captured, ACT).order
+    done = done if is_settled_first else settled(done)
+    assert done.payment_status is PaymentStatus.REFUNDED
+    back = refund_failed(done, asked.refunds[0].id, ACT).order
+    assert back.payment_status is PaymentStatus.COMPLETED
+
+
+def test_money_that_becomes_available_after_the_bank_sent_a_refund_back_completes_the_order() -> None:
+    asked = decide(shipped(), Command.REFUND, ACT).order
+    done = refunded(asked, asked.refunds[0].id, asked.captured, ACT).order
+    assert (
+        settled(refund_failed(done, asked.refunds[0].id, ACT).order).payment_status is PaymentStatus.COMPLETED
+    )
+
+
+def test_a_refund_that_failed_at_once_leaves_the_order_completed() -> None:
+    asked = decide(settled(shipped()), Command.REFUND, ACT).order
+    assert asked.payment_status is PaymentStatus.COMPLETED
+    failed = refund_failed(asked, asked.refunds[0].id, ACT).order
+    assert failed.payment_status is PaymentStatus.COMPLETED
+
+
+def test_the_money_of_a_cancelled_order_may_be_available_before_it_goes_back() -> None:
+    cancelled = settled(decide(paid(), Command.CANCEL, ACT).order)
+    assert (cancelled.status, cancelled.payment_status) == (OrderStatus.CANCELLED, PaymentStatus.COMPLETED)
+    done = refunded(cancelled, cancelled.refunds[0].id, cancelled.captured, ACT).order
+    assert done.payment_status is PaymentStatus.REFUNDED
+
+
+def test_a_word_of_available_money_that_overtakes_the_capture_is_kept() -> None:
+    early = settled(an_order())
+    assert early.payment_status is PaymentStatus.PENDING
+    assert paid(early).payment_status is PaymentStatus.COMPLETED
+
+
+def test_what_staff_took_stays_paid_whatever_a_card_brings_beside_it() -> None:
+    by_hand = paid_offline(an_order(), ACT).order
+    twice = payment_captured(by_hand, by_hand.total, "pi_1", ACT).order
+    assert settled(twice).payment_status is PaymentStatus.PAID
 
 
 def test_a_parcel_shipped_for_a_cancelled_order_is_a_case_for_staff_once() -> None:

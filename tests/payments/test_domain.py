@@ -11,23 +11,35 @@ from hypothesis import strategies as st
 
 from payments import domain
 from payments.domain import (
+    AWAIT_FUNDS,
     CANCEL_INTENT,
     CREATE_INTENT,
     FETCH_FEE,
+    LOOK_AGAIN,
     STEPS,
+    Booking,
     Decision,
-    Fee,
     Intent,
     News,
     Payment,
     PaymentState,
 )
 from shared.contracts.orders import Address, Contact, OrderPlaced
-from shared.contracts.payments import PaymentCaptured, PaymentFact, PaymentFailed, PaymentProcessing
+from shared.contracts.payments import (
+    PaymentCaptured,
+    PaymentFact,
+    PaymentFailed,
+    PaymentProcessing,
+    PaymentSettled,
+)
 
 NOW = datetime(2026, 11, 22, 9, 30, tzinfo=UTC)
 ORDER = UUID(int=1)
 SECRET = "pi_1_secret_canary"
+PENDING = Booking(
+    "txn_1", 105, "EUR", is_available=False, available_on=NOW + timedelta(days=2), booked_at=NOW
+)
+AVAILABLE = replace(PENDING, is_available=True, available_on=NOW - timedelta(minutes=1))
 RANK = {
     PaymentState.REQUESTED: 0,
     PaymentState.READY: 1,
@@ -199,10 +211,56 @@ class TestLearn:
         assert domain.learn(known, charge, NOW).calls == ()
 
     def test_a_fee_is_said_once(self) -> None:
-        first = domain.learn_fee(a_payment(PaymentState.CAPTURED), Fee(105, "EUR"))
+        first = domain.learn_booking(a_payment(PaymentState.CAPTURED), PENDING, NOW)
         assert types(first) == ["payment.fee_recorded"]
         assert (first.payment.fee, first.payment.fee_currency, first.facts[0].currency) == (105, "EUR", "EUR")
-        assert domain.learn_fee(first.payment, Fee(999, "EUR")) == Decision(first.payment)
+        again = domain.learn_booking(first.payment, replace(PENDING, fee=999), NOW)
+        assert again == Decision(first.payment, calls=first.calls)
+
+    def test_money_that_is_available_already_is_said_at_once_and_once(self) -> None:
+        captured = a_payment(PaymentState.CAPTURED, captured_amount=2599, charge_id="ch_1")
+        first = domain.learn_booking(captured, AVAILABLE, NOW)
+        assert types(first) == ["payment.fee_recorded", "payment.settled"]
+        assert first.payment.settled_at == AVAILABLE.available_on
+        assert first.facts[1] == PaymentSettled(
+            order_id=ORDER,
+            currency="USD",
+            amount=2599,
+            charge_id="ch_1",
+            settled_at=AVAILABLE.available_on,
+        )
+        for later in (AVAILABLE, PENDING):
+            assert domain.learn_booking(first.payment, later, NOW, looks=1) == Decision(first.payment)
+
+    def test_what_came_from_outside_is_not_the_providers_to_make_available(self) -> None:
+        both = a_payment(PaymentState.CAPTURED, captured_amount=5198, external_amount=2599)
+        assert domain.learn_booking(both, AVAILABLE, NOW).facts[1].amount == 2599
+
+    def test_pending_money_is_looked_for_when_it_should_be_there_and_no_look_is_asked_for_twice(self) -> None:
+        payment = a_payment(PaymentState.CAPTURED, fee=105)
+        [first] = domain.learn_booking(payment, PENDING, NOW).calls
+        assert (first.kind, first.due_at, first.dedupe) == (
+            AWAIT_FUNDS,
+            PENDING.available_on,
+            "funds:txn_1:1",
+        )
+        assert first.payload == {
+            "balance_transaction": "txn_1",
+            "booked_at": int(PENDING.booked_at.timestamp()),
+            "looks": 1,
+        }
+        assert domain.learn_booking(payment, PENDING, NOW + timedelta(1)).calls[0].dedupe == first.dedupe
+
+    @pytest.mark.parametrize("delayed", [timedelta(0), timedelta(minutes=5), timedelta(days=3)])
+    def test_whoever_looked_in_vain_rests_and_looks_again_however_often(self, delayed: timedelta) -> None:
+        payment = a_payment(PaymentState.CAPTURED, fee=105)
+        when = PENDING.available_on
+        for looks in range(1, 100):
+            booking = replace(PENDING, available_on=when + delayed)
+            [following] = domain.learn_booking(payment, booking, when, looks=looks).calls
+            assert following.due_at == when + max(delayed, LOOK_AGAIN)
+            assert following.dedupe == f"funds:txn_1:{looks + 1}"
+            when = following.due_at
 
     @given(st.lists(st.tuples(st.sampled_from(News), st.integers(0, 5)), max_size=12))
     def test_news_in_any_order_and_number_captures_at_most_once(self, heard: list[tuple[News, int]]) -> None:

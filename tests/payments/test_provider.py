@@ -16,7 +16,7 @@ from stripe import APIConnectionError, InvalidRequestError
 
 from payments import provider
 from payments.attempts import Attempt
-from payments.domain import CANCEL_INTENT, CREATE_INTENT, FETCH_FEE, Fee, PaymentState
+from payments.domain import CANCEL_INTENT, CREATE_INTENT, FETCH_FEE, PaymentState
 from payments.provider import Stripe, charge_of, intent_of, refund_of
 from payments.refunds import REFUND, RefundState
 
@@ -347,10 +347,13 @@ async def test_the_fees_of_a_lot_come_from_one_list_and_what_it_does_not_show_is
     assert len(ids) == len(orders)
     stripe = Stripe(KEY, f"{house.box.url}/stripe")
     house.trouble.before["stripe.balance_transactions.retrieve"] = 500
-    fees = await stripe.fetch_fees([*ids, "txn_unknown"])
-    assert fees == [Fee(105, "USD")] * 4 + [None]
+    booked = await stripe.fetch_bookings([*ids, "txn_unknown"])
+    assert [each and (each.id, each.fee, each.currency) for each in booked] == [
+        *((known, 105, "USD") for known in ids),
+        None,
+    ]
     house.trouble.before.clear()
-    assert await stripe.fetch_fees(ids[:1]) == [Fee(105, "USD")]
+    assert await stripe.fetch_bookings(ids[:1]) == booked[:1]
     await stripe.close()
 
 

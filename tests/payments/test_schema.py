@@ -23,7 +23,7 @@ query ($ids: [_Any!]!) {
       id
       payment {
         id status method amount currency capturedAmount externalAmount refundedAmount fee feeCurrency clientSecret paymentIntentId
-        failureCode createdAt capturedAt refunds { id amount reason status createdAt }
+        failureCode createdAt capturedAt settledAt refunds { id amount reason status createdAt }
       }
     }
   }
@@ -69,6 +69,7 @@ async def test_the_payment_shows_what_became_of_it(house: House) -> None:
             "failureCode": None,
             "createdAt": iso(payment.created_at),
             "capturedAt": iso(payment.captured_at),
+            "settledAt": None,
             "refunds": [
                 {
                     "id": str(fact.refund_id),
@@ -123,13 +124,20 @@ async def test_the_client_secret_is_for_who_may_pay(house: House, role: str, nam
 @pytest.mark.parametrize(
     ("role", "name", "may"), [("shopper", "ann", False), ("staff", "eve", True), ("partner", "acme", False)]
 )
-async def test_the_providers_fee_is_for_staff(house: House, role: str, name: str, may: bool) -> None:  # noqa: FBT001 - a table's column
+async def test_what_the_provider_takes_and_when_it_pays_is_for_staff(
+    house: House,
+    role: str,
+    name: str,
+    may: bool,  # noqa: FBT001 - a table's column
+) -> None:
     order_id = await house.placed(2599, partner_id="acme")
-    await house.confirm(order_id)
+    await house.confirm(order_id, "pm_card_bypassPending")
     await house.settled()
+    settled_at = (await house.payment(order_id)).settled_at
+    assert settled_at is not None
     [order] = await entities(house, house.token(role, name), order_id)
-    shown = (order["payment"]["fee"], order["payment"]["feeCurrency"])
-    assert shown == ((1.05, "USD") if may else (None, None))
+    shown = tuple(order["payment"][name] for name in ("fee", "feeCurrency", "settledAt"))
+    assert shown == ((1.05, "USD", iso(settled_at)) if may else (None, None, None))
 
 
 async def test_an_unknown_order_and_what_is_no_id_are_not_there(house: House) -> None:

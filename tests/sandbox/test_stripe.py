@@ -68,7 +68,13 @@ async def test_funds_are_available_at_once_with_the_card_that_bypasses_pending(
     )
     assert isinstance(found.latest_charge, stripe.Charge)
     assert isinstance(found.latest_charge.balance_transaction, stripe.BalanceTransaction)
-    assert found.latest_charge.balance_transaction.status == "available"
+    transaction = found.latest_charge.balance_transaction
+    assert transaction.status == "available"
+    at = transaction.created
+    listed = await shop.v1.balance_transactions.list_async({"created": {"gte": at, "lte": at}})
+    assert transaction in listed.data
+    later = await shop.v1.balance_transactions.list_async({"created": {"gt": at}})
+    assert transaction not in later.data
 
 
 @pytest.mark.parametrize(

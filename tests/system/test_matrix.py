@@ -69,7 +69,7 @@ MAY: dict[str, set[str]] = {
 """Whom an operation lets in. The others are told that they are nobody, that it is not for them, or that there is no such thing."""
 
 FOR_STAFF = {
-    *("stripeFee", "payment.fee", "payment.feeCurrency"),
+    *("stripeFee", "payment.fee", "payment.feeCurrency", "payment.settledAt"),
     *("actualShippingCost", "shippingMargin", "shipments.cost", "shippoLabelUrl", "shipments.labelUrl"),
     *("shippoShipmentId", "shippoRateId"),
     *("notes", "holds.reason", "holds.heldBy", "holds.wayOut"),
@@ -170,9 +170,10 @@ async def cast(world: World) -> Cast:
 
 
 async def _work_on(world: World, order_id: str) -> None:
-    """Paid, held and released, noted, labelled: so that there is something to hide."""
+    """Paid and settled, held and released, noted, labelled: so that there is something to hide."""
     shop = world.shop
-    await shop.pay(await shop.until(order_id, lambda seen: bool(seen["payment"])))
+    payable = await shop.until(order_id, lambda seen: bool(seen["payment"]))
+    await shop.pay(payable, "pm_card_bypassPending")
     await shop.until(order_id, has_shipment("PREPARED"))
     await shop.ask(_NOTE, {"id": order_id})
     held = await shop.ask(HOLD, {"id": order_id, "reason": _SUSPICION})

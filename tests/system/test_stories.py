@@ -39,6 +39,7 @@ EXPECTED = {
     "by a live quote": ("DELIVERED", "PAID"),
     "last use of a code": ("DELIVERED", "PAID"),
     "newly listed": ("DELIVERED", "PAID"),
+    "settled at once": ("DELIVERED", "COMPLETED"),
 }
 MESSAGES = {
     "delivered": {"EMAIL": 4, "SMS": 2},

@@ -181,6 +181,7 @@ class Payments(Speaker):
     captured: int = 0
     offline: int = 0
     has_fee: bool = False
+    is_settled: bool = False
     refunds: dict[UUID, tuple[int, str]] = field(default_factory=dict)
 
     @property
@@ -238,6 +239,11 @@ class Payments(Speaker):
                 order_id=self.desk.order.id, currency=currency, amount=30, charge_id="ch_1"
             )
         )
+
+    def settle(self) -> None:
+        self.is_settled = True
+        about = self.about | {"amount": self.captured}
+        self.topic.append(payments.PaymentSettled(**about, charge_id="ch_of_pi_1", settled_at=self.desk.now))
 
     def refund(self, refund_id: UUID, outcome: str) -> None:
         amount, _ = self.refunds[refund_id]

@@ -158,7 +158,9 @@ class House:
         """Wait for a condition. Jobs that were postponed fall due at once. Raises TimeoutError when nothing can come any more."""
         async with asyncio.timeout(PATIENCE):
             while not await condition():
-                await self.rows("UPDATE jobs SET due_at = now() WHERE state = 'due' AND due_at > now()")
+                await self.rows(
+                    "UPDATE jobs SET due_at = now() WHERE state = 'due' AND due_at > now() AND attempts > 0"
+                )
                 self.service.db.announce(due=self.service.jobs.kinds)
                 await asyncio.sleep(0.02)
 
@@ -169,11 +171,13 @@ class House:
         await self.until(so)
 
     async def settled(self) -> None:
-        """Stripe has delivered its webhooks and booked its fees, and no job is left to do here."""
+        """Stripe has delivered its webhooks and booked its fees, and no job is left to do here but what was asked for later."""
 
         async def so() -> bool:
             idle = not any(self.box.jobs.pending().values())
-            return idle and not await self.rows("SELECT 1 FROM jobs WHERE state = 'due'")
+            return idle and not await self.rows(
+                "SELECT 1 FROM jobs WHERE state = 'due' AND (due_at <= now() OR attempts > 0)"
+            )
 
         await self.until(so)
 

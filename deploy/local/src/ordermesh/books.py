@@ -194,6 +194,26 @@ def _nothing_kept(book: Book) -> Check:
     return _check("cancelled orders whose money went back", len(cancelled), len(cancelled) - len(kept), kept)
 
 
+def _settled(book: Book) -> Check:
+    """COMPLETED is what our provider has available for us, unless money went back or staff took it."""
+    known = {
+        order_id: (order["settled_at"], book.evidence.payments.get(order_id, {}).get("settled_at"))
+        for order_id, order in book.orders.items()
+    }
+
+    def broken() -> Iterator[tuple[str, str]]:
+        for order_id, order in book.orders.items():
+            ours, theirs = known[order_id]
+            is_completed = bool(ours) and not order["refunded"] and order["payment_method"] != "offline"
+            if ours != theirs:
+                yield order_id, f"settled: orders {ours}, payments {theirs}"
+            elif is_completed != (order["payment_status"] == "COMPLETED"):
+                yield order_id, f"settled {ours}, refunded {order['refunded']}: {order['payment_status']}"
+
+    counted = [sum(times[of] is not None for times in known.values()) for of in (0, 1)]
+    return _check("settled = what payments saw available", counted[0], counted[1], broken())
+
+
 def _labels(book: Book) -> Check:
     """One live label for each shipment that has one: what was bought beside it went back."""
     bought, returned = book.effects("shippo.label.purchased"), book.effects("shippo.label.refunded")
@@ -345,6 +365,7 @@ RULES: tuple[Rule, ...] = (
     _captures,
     _refunds,
     _nothing_kept,
+    _settled,
     _labels,
     _emails,
     _sms,

@@ -1,11 +1,10 @@
-"""The demo: twenty orders of every kind through the real stack, watched as they go, and the books checked at the end."""
+"""The demo: an order of every kind through the real stack, watched as they go, and the books checked at the end."""
 
 import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import cycle, islice
 from pathlib import Path
 
 from asyncpg import PostgresError
@@ -28,7 +27,6 @@ from ordermesh.signals import run_until_signalled
 from ordermesh.stack import Stack, serving
 from ordermesh.stories import STORIES
 
-ORDERS = 20
 AT_ONCE = 4
 QUIET_SECONDS = 60
 _REFUSALS = (Refused, OSError, PyreqwestError, PostgresError, JSONDecodeError)
@@ -107,11 +105,11 @@ async def _tell(stack: Stack, console: Console) -> bool:
 
 
 async def _tell_all(shop: Shop, console: Console) -> list[Told]:
-    """Twenty stories, a few at once, with a bar."""
+    """Every story, a few at once, with a bar."""
     slots = asyncio.Semaphore(AT_ONCE)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        bar = progress.add_task("Orders", total=ORDERS)
+        bar = progress.add_task("Orders", total=len(STORIES))
 
         async def tell_one(number: int, name: str) -> Told:
             async with slots:
@@ -123,9 +121,7 @@ async def _tell_all(shop: Shop, console: Console) -> list[Told]:
                     progress.advance(bar)
                 return Told(name, order)
 
-        return await asyncio.gather(
-            *(tell_one(n, name) for n, name in enumerate(islice(cycle(STORIES), ORDERS), 1))
-        )
+        return await asyncio.gather(*(tell_one(n, name) for n, name in enumerate(STORIES, 1)))
 
 
 async def _quiet(stack: Stack, shop: Shop) -> None:

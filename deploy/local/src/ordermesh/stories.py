@@ -224,6 +224,14 @@ async def last_use_of_a_code(shop: Shop, shopper: str) -> Reading:
     return await _delivered(shop, await _shipped(shop, order))
 
 
+async def settled_at_once(shop: Shop, shopper: str) -> Reading:
+    """By the test card whose money is available at once: other cards' comes days later, and the order stays PAID until then."""
+    order = await shop.place(shopper, {POSTER: 1}, phone="+14155550123")
+    await shop.pay(order, "pm_card_bypassPending")
+    await shop.until(order["id"], lambda seen: bool(seen["paymentStatus"] == "COMPLETED"))
+    return await _delivered(shop, await _shipped(shop, order))
+
+
 async def _once_given_back(shop: Shop, shopper: str, code: str) -> Reading:
     async for _ in shop.looks():
         try:
@@ -264,6 +272,7 @@ STORIES: dict[str, Story] = {
     "by a live quote": by_a_live_quote,
     "last use of a code": last_use_of_a_code,
     "newly listed": newly_listed,
+    "settled at once": settled_at_once,
 }
 
 

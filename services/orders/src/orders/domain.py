@@ -16,6 +16,8 @@ from shared.contracts.envelope import Fact
 
 
 class PaymentStatus(StrEnum):
+    """COMPLETED: what our provider captured has become available to us. REFUNDED before COMPLETED before PAID."""
+
     PENDING = "PENDING"
     PAID = "PAID"
     COMPLETED = "COMPLETED"
@@ -234,6 +236,8 @@ class Order:
     """Whether it took one of the limited uses of its code."""
     earlier_trackings: tuple[str, ...] = ()
     """Numbers of parcels that left before the one that `tracking` is of, oldest first."""
+    settled_at: datetime | None = None
+    """When our provider had what it captured available; kept for when a refund is sent back."""
 
     @property
     def open_holds(self) -> tuple[Hold, ...]:

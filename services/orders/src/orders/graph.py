@@ -13,7 +13,11 @@ from shared.contracts.money import to_major
 from shared.graphql import Info, iso, maybe_iso
 
 strawberry.enum(OrderStatus, description="What stage of its life an order is in.")
-strawberry.enum(PaymentStatus, description="How far the money has come.")
+strawberry.enum(
+    PaymentStatus,
+    description="How far the money has come. COMPLETED: our payment provider has it available for us, a few days after PAID. What"
+    " staff or a partner took stays PAID: our provider holds nothing of it.",
+)
 strawberry.enum(OrderType)
 strawberry.enum(Channel, description="Who placed it, and where.")
 

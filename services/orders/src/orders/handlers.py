@@ -100,6 +100,12 @@ async def on_payment_fee_recorded(fact: payments.PaymentFeeRecorded, tx: Tx) -> 
     settle(tx, reactions.fee_recorded(order, fact.amount, fact.currency, _heard(fact, tx)))
 
 
+@handlers.on(payments.PaymentSettled, ORDERS)
+async def on_payment_settled(fact: payments.PaymentSettled, tx: Tx) -> None:
+    order = tx.get(ORDERS, fact.order_id)
+    settle(tx, reactions.payment_settled(order, fact.settled_at, _heard(fact, tx)))
+
+
 @handlers.on(payments.PaymentRefunded, ORDERS)
 async def on_payment_refunded(fact: payments.PaymentRefunded, tx: Tx) -> None:
     order = tx.get(ORDERS, fact.order_id)

@@ -1,6 +1,7 @@
 """What the facts of payments and shipping do to an order. Pure, safe to repeat, and ready for facts that overtake each other."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID, uuid5
 
 from orders.decisions import about_order, decide, derive, noted
@@ -72,7 +73,7 @@ def _paid(before: Order, order: Order, amount: int, trigger: Trigger, act: Act) 
     paid = replace(
         order,
         captured=amount,
-        payment_status=PaymentStatus.PAID,
+        payment_status=_paid_status(order),
         payment_processing=False,
         updated_at=act.now,
     )
@@ -116,6 +117,22 @@ def fee_recorded(order: Order, fee: int, currency: str, act: Act) -> Decision:
     if currency != order.currency:
         return Decision(order)
     return Decision(replace(order, stripe_fee=fee, updated_at=act.now))
+
+
+def payment_settled(order: Order, settled_at: datetime, act: Act) -> Decision:
+    """What our provider captured is available to us."""
+    if order.settled_at is not None:
+        return Decision(order)
+    settled = replace(order, settled_at=settled_at, updated_at=act.now)
+    if order.payment_status is PaymentStatus.PAID:
+        settled = replace(settled, payment_status=_paid_status(settled))
+    return Decision(settled, (), (noted(order, "settled", act),))
+
+
+def _paid_status(order: Order) -> PaymentStatus:
+    """Of money that is here and did not go back. What staff took was never our provider's to make available."""
+    is_settled = order.settled_at is not None and order.payment_method != OFFLINE
+    return PaymentStatus.COMPLETED if is_settled else PaymentStatus.PAID
 
 
 def refunded(order: Order, refund_id: UUID, amount: int, act: Act) -> Decision:
@@ -165,7 +182,7 @@ def refund_failed(order: Order, refund_id: UUID, act: Act) -> Decision:
         order,
         refunds=tuple(failed if known is refund else known for known in order.refunds),
         refunded=back,
-        payment_status=order.payment_status if back or not order.refunded else PaymentStatus.PAID,
+        payment_status=order.payment_status if back or not order.refunded else _paid_status(order),
         updated_at=act.now,
     )
     return Decision(with_refunds(after), (), (noted(order, "refund failed", act),))

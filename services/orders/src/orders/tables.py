@@ -98,6 +98,7 @@ orders = Table(
     Column("discount_code", Text),
     Column("discount_counted", Boolean, nullable=False, server_default="false"),
     Column("earlier_trackings", JSONB, nullable=False, server_default="[]"),
+    Column("settled_at", _TIME),
     CheckConstraint(f"status IN ({_STATUSES})", name="orders_status_known"),
     CheckConstraint(f"payment_status IN ({_PAYMENT_STATUSES})", name="orders_payment_status_known"),
     CheckConstraint("order_type IN ('REGULAR', 'PRE_ORDER', 'MIXED')", name="orders_type_known"),

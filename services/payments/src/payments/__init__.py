@@ -2,5 +2,5 @@
 
 Owns: payments (one an order) and their refunds, and alone speaks to Stripe. Hears: order.placed, order.paid,
 order.cancelled, order.refund_requested, and Stripe's webhooks. Says: payment.ready, .processing, .failed, .captured, .fee_recorded,
-.refunded, .refund_failed, .cancelled. Never knows: an order's status, its shipping, who the customer is beyond an id.
+.settled, .refunded, .refund_failed, .cancelled. Never knows: an order's status, its shipping, who the customer is beyond an id.
 """

@@ -7,7 +7,7 @@ minor units of `currency`, times UTC.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,7 @@ from shared.contracts.payments import (
     PaymentFeeRecorded,
     PaymentProcessing,
     PaymentReady,
+    PaymentSettled,
 )
 
 PARTNER = "partner"
@@ -31,6 +32,9 @@ OFFLINE = "offline"
 CREATE_INTENT = "stripe.create_intent"
 CANCEL_INTENT = "stripe.cancel_intent"
 FETCH_FEE = "stripe.fetch_fee"
+AWAIT_FUNDS = "stripe.await_funds"
+LOOK_AGAIN = timedelta(hours=6)
+"""How long to leave funds alone that were not there when they should have been."""
 
 
 class PaymentState(StrEnum):
@@ -92,18 +96,25 @@ class Intent:
 
 
 @dataclass(frozen=True, slots=True)
-class Fee:
-    """What the provider kept of a capture, in minor units of `currency` (the one we are paid out in)."""
+class Booking:
+    """How the provider booked a capture: `fee` is what it kept, in minor units of `currency` (the one we are paid out in),
+    `available_on` when the rest is ours to use, as far as is known; `is_available` says whether it is.
+    """
 
-    amount: int
+    id: str
+    fee: int
     currency: str
+    is_available: bool
+    available_on: datetime
+    booked_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
     """`captured_amount` is all that came in, `external_amount` what of it came from outside and not by our provider.
 
-    `attempted_at` is when, by the provider's clock, the newest attempt that we know of changed.
+    `attempted_at` is when, by the provider's clock, the newest attempt that we know of changed, `settled_at` when what it
+    captured became available to us.
     """
 
     order_id: UUID
@@ -127,6 +138,7 @@ class Payment:
     attempted_at: datetime | None = None
     captured_at: datetime | None = None
     external_amount: int = 0
+    settled_at: datetime | None = None
 
     @property
     def is_payable(self) -> bool:
@@ -140,11 +152,12 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class ProviderCall:
-    """Work to be asked of the provider; a `dedupe` seen before makes it a no-op."""
+    """Work to be asked of the provider, at `due_at` (default: now); a `dedupe` seen before makes it a no-op."""
 
     kind: str
     payload: dict[str, Any]
     dedupe: str | None = None
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,17 +256,37 @@ def learn(payment: Payment, intent: Intent, at: datetime) -> Decision:
     return Decision(after, facts=_told(payment, after, intent, at), calls=_due(after, intent))
 
 
-def learn_fee(payment: Payment, fee: Fee) -> Decision:
-    """The provider's fee for the capture; the first word stands."""
-    if payment.fee is not None:
-        return Decision(payment)
-    told = PaymentFeeRecorded(
-        order_id=payment.order_id,
-        currency=fee.currency,
-        amount=fee.amount,
-        charge_id=payment.charge_id or "",
-    )
-    return Decision(replace(payment, fee=fee.amount, fee_currency=fee.currency), facts=(told,))
+def learn_booking(payment: Payment, booking: Booking, now: datetime, *, looks: int = 0) -> Decision:
+    """The provider's fee for the capture, of which the first word stands, and whether the money is available.
+
+    While it is not, another look follows: no event tells. `looks`: how often it was looked for already.
+    """
+    facts: list[PaymentFact] = []
+    calls: tuple[ProviderCall, ...] = ()
+    charge_id = payment.charge_id or ""
+    if payment.fee is None:
+        payment = replace(payment, fee=booking.fee, fee_currency=booking.currency)
+        about = about_amount(payment, booking.fee) | {"currency": booking.currency}
+        facts.append(PaymentFeeRecorded(**about, charge_id=charge_id))
+    if payment.settled_at is None and booking.is_available:
+        settled_at = min(booking.available_on, now)
+        payment = replace(payment, settled_at=settled_at)
+        about = about_amount(payment, payment.card_amount)
+        facts.append(PaymentSettled(**about, charge_id=charge_id, settled_at=settled_at))
+    elif payment.settled_at is None:
+        calls = (_look(booking, now, looks),)
+    return Decision(payment, tuple(facts), calls)
+
+
+def _look(booking: Booking, now: datetime, looks: int) -> ProviderCall:
+    """On the day that the provider names; after a look in vain not before a rest."""
+    asked = {
+        "balance_transaction": booking.id,
+        "booked_at": int(booking.booked_at.timestamp()),
+        "looks": looks + 1,
+    }
+    due_at = max(booking.available_on, now + LOOK_AGAIN) if looks else booking.available_on
+    return ProviderCall(AWAIT_FUNDS, asked, f"funds:{booking.id}:{looks + 1}", due_at)
 
 
 def _told(before: Payment, after: Payment, intent: Intent, at: datetime) -> tuple[PaymentFact, ...]:

@@ -15,7 +15,8 @@ def settle(tx: Tx, decision: Decision) -> None:
     tx.save(PAYMENTS, decision.payment)
     tx.emit(*decision.facts)
     for call in decision.calls:
-        tx.request(call.kind, decision.payment.order_id, call.payload, dedupe=call.dedupe)
+        about = decision.payment.order_id
+        tx.request(call.kind, about, call.payload, dedupe=call.dedupe, due_at=call.due_at)
 
 
 @handlers.on(OrderPlaced, PAYMENTS)

@@ -9,7 +9,7 @@ Sources: docs.stripe.com/api/idempotent_requests, /api/errors, /api/payment_inte
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -25,7 +25,7 @@ from stripe import (
 )
 
 from payments.attempts import Attempt
-from payments.domain import Fee, Intent, News
+from payments.domain import Booking, Intent, News
 from payments.refunds import ProviderRefund, RefundNews
 
 log = structlog.get_logger(__name__)
@@ -41,7 +41,7 @@ READS = 3
 minutes in the end: with many pages to be read, and each in danger, it would hardly ever get through.
 """
 WORTH_A_LIST = 3
-"""From so many fees on, a list costs less than asking for each."""
+"""From so many bookings on, a list costs less than asking for each."""
 SKEW = timedelta(minutes=5)
 """How far Stripe's clock may differ from ours."""
 SERVER_ERROR = 500
@@ -139,23 +139,26 @@ class Stripe:
             return ProviderRefund(None, RefundNews.FAILED, _code(refusal))
         return refund_of(shown)
 
-    async def fetch_fees(self, balance_transactions: Sequence[str]) -> list[Fee | None]:
-        """In the order of the ids; None where Stripe did not answer.
+    async def fetch_bookings(
+        self, balance_transactions: Sequence[str], *, booked: Sequence[int] = ()
+    ) -> list[Booking | None]:
+        """In the order of the ids; None where Stripe did not answer. `booked`: when each was (epoch seconds); blank: just now.
 
-        What was booked just now stands among the newest of the account, so one list shows most of a lot; the rest is asked
-        for one by one.
+        What was booked just now stands among the newest of the account, and what came in together was booked together: so one
+        list shows most of a lot; the rest is asked for one by one. Stripe has no list by `available_on`.
         """
-        wanted, booked = list(balance_transactions), "/v1/balance_transactions"
-        seen: dict[str, Fee | None] = {}
+        wanted, path = list(balance_transactions), "/v1/balance_transactions"
+        seen: dict[str, Booking | None] = {}
         if len(wanted) >= WORTH_A_LIST:
-            newest = await self._call("get", booked, limit=min(PAGE, 3 * len(wanted)))
-            seen = {shown["id"]: fee_of(shown) for shown in newest["data"]}
+            between = {"created": {"gte": min(booked), "lte": max(booked)}} if booked else {}
+            listed = await self._call("get", path, limit=min(PAGE, 3 * len(wanted)), **between)
+            seen = {shown["id"]: booking_of(shown) for shown in listed["data"]}
         missing = [each for each in wanted if each not in seen]
-        calls = (self._call("get", f"{booked}/{each}") for each in missing)
+        calls = (self._call("get", f"{path}/{each}") for each in missing)
         for each, answer in zip(missing, await asyncio.gather(*calls, return_exceptions=True), strict=True):
             if isinstance(answer, BaseException):
-                log.warning("fee not fetched", balance_transaction=each, reason=type(answer).__name__)
-            seen[each] = None if isinstance(answer, BaseException) else fee_of(answer)
+                log.warning("booking not fetched", balance_transaction=each, reason=type(answer).__name__)
+            seen[each] = None if isinstance(answer, BaseException) else booking_of(answer)
         return [seen[each] for each in wanted]
 
     async def _make_once(
@@ -261,9 +264,16 @@ def charge_of(shown: Json) -> Intent | None:
     )
 
 
-def fee_of(shown: Json) -> Fee:
-    """What a balance transaction in Stripe's JSON says was kept."""
-    return Fee(amount=shown["fee"], currency=shown["currency"].upper())
+def booking_of(shown: Json) -> Booking:
+    """A balance transaction in Stripe's JSON."""
+    return Booking(
+        id=shown["id"],
+        fee=shown["fee"],
+        currency=shown["currency"].upper(),
+        is_available=shown["status"] == "available",
+        available_on=datetime.fromtimestamp(shown["available_on"], UTC),
+        booked_at=datetime.fromtimestamp(shown["created"], UTC),
+    )
 
 
 def refund_of(shown: Json) -> ProviderRefund:

@@ -71,6 +71,9 @@ class Payment:
     failure_code: str | None
     created_at: str
     captured_at: str | None
+    settled_at: str | None = strawberry.field(
+        description="When the provider had it available for us, days after the capture; for staff only."
+    )
     order_id: strawberry.Private[UUID]
 
     @strawberry.field
@@ -82,9 +85,11 @@ class Payment:
 
     @classmethod
     def of(cls, payment: domain.Payment, principal: Principal) -> Self:
-        # What we pay the provider is nobody's business but ours.
-        fee, fee_currency = (
-            (payment.fee, payment.fee_currency) if principal.role is Role.STAFF else (None, None)
+        # What we pay the provider, and when it pays us, is nobody's business but ours.
+        fee, fee_currency, settled_at = (
+            (payment.fee, payment.fee_currency, payment.settled_at)
+            if principal.role is Role.STAFF
+            else (None, None, None)
         )
         return cls(
             id=strawberry.ID(str(payment.order_id)),
@@ -102,6 +107,7 @@ class Payment:
             failure_code=payment.failure_code,
             created_at=iso(payment.created_at),
             captured_at=maybe_iso(payment.captured_at),
+            settled_at=maybe_iso(settled_at),
             order_id=payment.order_id,
         )
 

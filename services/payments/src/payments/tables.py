@@ -44,6 +44,7 @@ payments = Table(
     Column("attempted_at", _TIME),
     Column("captured_at", _TIME),
     Column("external_amount", BigInteger, nullable=False, server_default="0"),
+    Column("settled_at", _TIME),
     CheckConstraint(f"status IN ({_STATUSES})", name="payments_status_known"),
     CheckConstraint(
         "refunded_amount BETWEEN 0 AND captured_amount", name="payments_refunded_within_captured"

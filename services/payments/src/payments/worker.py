@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 from payments import domain, refunds
 from payments.attempts import Attempt
-from payments.domain import CANCEL_INTENT, CREATE_INTENT, FETCH_FEE, Fee, Intent, News
+from payments.domain import AWAIT_FUNDS, CANCEL_INTENT, CREATE_INTENT, FETCH_FEE, Booking, Intent, News
 from payments.handlers import settle
 from payments.provider import Stripe, UnsettledError
 from payments.refunds import REFUND, ProviderRefund, RefundNews
@@ -17,9 +18,11 @@ from shared.tx import Tx
 INTENT_SEEN = "stripe.intent_seen"
 REFUND_SEEN = "stripe.refund_seen"
 NOT_OURS = "stripe.not_ours"
-FEE_PATIENCE_SECONDS = 0.5
-"""Nobody waits for a fee: it may wait for others to share the call and the statements."""
-FEES_IN_A_LOT = 30
+PATIENCE_SECONDS = 0.5
+"""Nobody waits for a fee or for funds: they may wait for others to share the call and the statements."""
+BOOKINGS_IN_A_LOT = 30
+FUNDS_EVERY_SECONDS = 1
+"""Stripe rounds `available_on` to days: thousands of looks fall due at once, and Stripe limits its callers."""
 
 
 def record_intent(order_id: str, intent: Intent, at: datetime, tx: Tx) -> None:
@@ -69,8 +72,10 @@ def _register_calls(jobs: Jobs, provider: Stripe) -> None:
         attempt = Attempt.of(job, datetime.now(UTC), most=1)
         return await provider.refund(job.key, **job.payload, attempt=attempt)
 
-    async def fetch_fees(lot: Sequence[Job]) -> Sequence[Fee | None]:
-        return await provider.fetch_fees([job.payload["balance_transaction"] for job in lot])
+    async def fetch_bookings(lot: Sequence[Job]) -> Sequence[Booking | None]:
+        asked = [job.payload for job in lot]
+        booked = [each["booked_at"] for each in asked if "booked_at" in each]
+        return await provider.fetch_bookings([each["balance_transaction"] for each in asked], booked=booked)
 
     async def on_intent(job: Job, intent: Intent, tx: Tx) -> None:
         record_intent(job.key, intent, tx.now, tx)
@@ -78,15 +83,18 @@ def _register_calls(jobs: Jobs, provider: Stripe) -> None:
     async def on_refund(job: Job, seen: ProviderRefund, tx: Tx) -> None:
         record_refund(job.key, job.payload["refund_id"], seen, tx.now, tx)
 
-    async def on_fee(job: Job, fee: Fee | None, tx: Tx) -> None:
-        if fee is None:
-            raise UnsettledError("Stripe did not tell the fee")
-        settle(tx, domain.learn_fee(tx.get(PAYMENTS, job.key), fee))
+    async def on_booking(job: Job, booking: Booking | None, tx: Tx) -> None:
+        if booking is None:
+            raise UnsettledError("Stripe did not tell how it was booked")
+        looks = job.payload.get("looks", 0)
+        settle(tx, domain.learn_booking(tx.get(PAYMENTS, job.key), booking, tx.now, looks=looks))
 
     jobs.call(CREATE_INTENT, create_intent, on_intent, PAYMENTS)
     jobs.call(CANCEL_INTENT, cancel_intent, on_intent, PAYMENTS)
     jobs.call(REFUND, refund, on_refund, PAYMENTS, REFUNDS)
-    jobs.call_many(FETCH_FEE, fetch_fees, on_fee, PAYMENTS, many=FEES_IN_A_LOT, patience=FEE_PATIENCE_SECONDS)
+    for kind, every in ((FETCH_FEE, 0), (AWAIT_FUNDS, FUNDS_EVERY_SECONDS)):
+        in_lots = partial(jobs.call_many, many=BOOKINGS_IN_A_LOT, every=every, patience=PATIENCE_SECONDS)
+        in_lots(kind, fetch_bookings, on_booking, PAYMENTS)
 
 
 def _at(job: Job) -> datetime:

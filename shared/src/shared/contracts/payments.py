@@ -57,6 +57,15 @@ class PaymentFeeRecorded(PaymentFact):
     charge_id: str
 
 
+class PaymentSettled(PaymentFact):
+    """What our provider captured, `amount`, is available to us; days after the capture."""
+
+    type: ClassVar[str] = "payment.settled"
+
+    charge_id: str
+    settled_at: datetime
+
+
 class PaymentRefunded(PaymentFact):
     type: ClassVar[str] = "payment.refunded"
 

@@ -52,6 +52,7 @@ PAYMENT_EVENTS = Topic(
         payments.PaymentFailed,
         payments.PaymentCaptured,
         payments.PaymentFeeRecorded,
+        payments.PaymentSettled,
         payments.PaymentRefunded,
         payments.PaymentRefundFailed,
         payments.PaymentCancelled,

@@ -46,9 +46,11 @@ class Account:
         subject = self.state.get(f"stripe.{kind}", resource_id)
         if subject is None:
             raise Missing(kind, resource_id, param)
-        if kind == "balance_transaction" and subject["available_on"] <= objects.now():
-            subject["status"] = "available"
-        return subject
+        return _as_of_now(subject)
+
+    def find(self, kind: str, **wanted: Any) -> list[Json]:
+        """As `State.find` does."""
+        return [_as_of_now(subject) for subject in self.state.find(f"stripe.{kind}", **wanted)]
 
     def emit(self, kind: str, subject: Json, key: str | None = None, *, previous: Json | None = None) -> None:
         """Send an event about `subject`; `key` is the idempotency key of the request that caused it."""
@@ -92,3 +94,10 @@ class Account:
         if isinstance(value, list):
             return [found for found in value if isinstance(found, dict)]
         return [value] if isinstance(value, dict) else []
+
+
+def _as_of_now(subject: Json) -> Json:
+    """Time alone makes the money of a balance transaction available: nothing is sent of it."""
+    if subject["object"] == "balance_transaction" and subject["available_on"] <= objects.now():
+        subject["status"] = "available"
+    return subject

@@ -23,8 +23,8 @@ def page(account: Account, kind: str, params: Json, *, link: tuple[str, str] | N
     limit = _limit(params)
     if "starting_after" in params:
         account.load(kind, params["starting_after"], "starting_after")
-    found = account.state.find(
-        f"stripe.{kind}",
+    found = account.find(
+        kind,
         link=link,
         created=_created(params),
         after=params.get("starting_after"),
