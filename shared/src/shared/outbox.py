@@ -1,8 +1,9 @@
 """From the event log to the broker: one relay per service, rows in id order, each key's events never overtaking one another.
 
-A writer holds its aggregate's row lock before it inserts its event (unless that `is_whole`), so id order is commit order per key. The relay holds a
-session lock on a connection of its own; when that connection drops, the wave in hand is its last, and since a wave has one
-event of a key at most, what its successor sends again can only repeat it, never overtake it. An event is sent at least once.
+A writer holds its aggregate's row lock before it inserts its event (unless that `is_whole`), so id order is commit order per
+key. The relay holds a session lock on a connection of its own; when that connection drops, the wave in hand is its last, and
+since a wave has one event of a key at most, what its successor sends again can only repeat it, never overtake it. An event is
+sent at least once.
 """
 
 import asyncio
