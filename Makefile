@@ -56,7 +56,7 @@ chaos: setup ## orders under faults on real processes, then the books: make chao
 teeth: setup ## each protection of the plumbing switched off in a copy, one at a time: do the tests notice? (5 minutes)
 	PYTHONPATH=tests/lib $(BIN)/python -m teeth $(ARGS)
 
-demo: setup ## place, pay, ship, cancel and refund 20 orders on the embedded stack; print what happened
+demo: setup ## place, pay, ship, cancel and refund an order of every kind on the embedded stack; print what happened
 	$(BIN)/ordermesh demo
 
 up: setup ## keep the whole stack serving until Ctrl-C

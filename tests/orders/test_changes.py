@@ -124,6 +124,7 @@ async def test_a_hold_keeps_the_order_from_going_out_until_it_is_released(counte
     held = await counter.ask(HOLD, id=str(order.id), reason="fraud?")
     await counter.ask(HOLD, id=str(order.id), reason="fraud?")
     [hold] = held["holds"]
+    assert not (await counter.read(order)).is_shippable
     ship = 'mutation($id: ID!) { addOrderTracking(id: $id, tracking: "1") { status } }'
     refusal = await counter.refusal(ship, id=str(order.id))
     assert (refusal.code, refusal.details["reason"]) == (Code.ON_HOLD, "fraud?")
@@ -131,6 +132,7 @@ async def test_a_hold_keeps_the_order_from_going_out_until_it_is_released(counte
         released = await counter.ask(RELEASE, id=str(order.id), hold=hold["id"])
     assert released["holds"][0]["releasedAt"]
     assert await counter.said(order) == ["order.held", "order.released"]
+    assert (await counter.read(order)).is_shippable
     assert (await counter.ask(ship, id=str(order.id)))["status"] == "SHIPPED"
 
 

@@ -153,6 +153,12 @@ async def test_what_cannot_be_quoted_is_refused(market: Shop, wrong: dict[str, A
     assert error["extensions"]["code"] == code
 
 
+async def test_a_state_may_be_blank_where_no_carrier_needs_one(market: Shop) -> None:
+    assert (await ask(market, state="", country="DE"))["data"]["it"]
+    [error] = (await ask(market, state=""))["errors"]
+    assert error["message"] == "The address needs its state"
+
+
 async def test_where_no_carrier_goes_there_is_no_quote(market: Shop) -> None:
     assert (await ask(market, zipCode="00000"))["data"]["it"] == []
 

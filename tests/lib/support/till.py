@@ -41,7 +41,7 @@ SAVE = """mutation($input: SaveDiscountCodeInput!) { saveDiscountCode(input: $in
     code kind value currency minimumSubtotal startsAt endsAt maxUses uses active
 } }"""
 SAVE_SKU = """mutation($input: SaveSkuInput!) { saveSku(input: $input) {
-    id productId name price currency available availableFrom
+    id productId name price shippingPrice currency weightGrams available availableFrom
 } }"""
 ADDRESS = {
     "name": "Ann Lee",

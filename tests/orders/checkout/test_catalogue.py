@@ -54,7 +54,9 @@ async def test_a_sku_is_sold_as_it_was_saved_once_orders_has_heard_it(till: Till
         "productId": "P-MUG",
         "name": "Mug",
         "price": 12.5,
+        "shippingPrice": 1.5,
         "currency": "USD",
+        "weightGrams": 350,
         "available": True,
         "availableFrom": None,
     }
@@ -147,7 +149,9 @@ async def test_a_replay_of_ours_undoes_nothing_that_the_shop_said_since(till: Ti
         ("currency", "usd"),
         ("currency", "DOLLARS"),
         ("currency", "x" * 501),
+        ("currency", "EUR"),
         ("weightGrams", -1),
+        ("weightGrams", 1_000_001),
         ("availableFrom", "tomorrow"),
         ("availableFrom", "2026-01-01T00:00:00"),
         ("availableFrom", "9999-12-31T00:00:00Z"),
@@ -162,7 +166,8 @@ async def test_a_sku_that_makes_no_sense_is_refused_by_its_argument(
     assert await said(till) == []
 
 
-async def test_amounts_have_the_decimals_of_their_currency(till: Till) -> None:
+async def test_amounts_have_the_decimals_of_their_currency(open_till: Any) -> None:
+    till = await open_till(currency="JPY")
     assert (await saved(till, currency="JPY", price=1250, shippingPrice=150))["price"] == 1250.0
     with pytest.raises(Refusal) as refusal:
         await saved(till, currency="JPY", price=1250, shippingPrice=1.5)

@@ -104,6 +104,17 @@ async def test_a_refusal_names_an_argument_as_the_graph_does(till: Any, zip_code
     assert "zipCode" in message
 
 
+async def test_a_state_may_be_blank_where_no_carrier_needs_one(till: Any) -> None:
+    placed = await till.place(shippingAddress={**BERLIN, "state": " "})
+    assert (await till.order(placed["id"])).shipping_address["state"] == ""
+    for country in ("US", "ca", "AU"):
+        abroad = {**ADDRESS, "state": "", "country": country}
+        assert await refused(till.place(shippingAddress=abroad)) == (
+            "BAD_INPUT",
+            "The address needs its state",
+        )
+
+
 async def test_what_can_be_sent_later_only_is_a_pre_order(till: Any) -> None:
     soon, later = now() + timedelta(days=10), now() + timedelta(days=30)
     await till.offer(a_sku("SOON", available_from=soon), a_sku("LATER", available_from=later))

@@ -24,7 +24,7 @@ from shared.migrations import migrate
 from support.listing import Shelf, random_order
 from support.orders import NOW, an_order
 
-STATS = """{ orderStats { totalOrders pendingOrders processingOrders shippedOrders deliveredOrders cancelledOrders
+STATS = """{ orderStats { totalOrders pendingOrders processingOrders shippedOrders deliveredOrders cancelledOrders returnedOrders refundedOrders
     totalRevenue averageOrderValue } }"""
 SERIES = "query($r: DateRangeInput!) { orderSeries(dateRange: $r) { day orders paidOrders revenue averageOrderValue } }"
 COUNTED = ("orders", "paid_orders", "captured", "refunded")
@@ -163,6 +163,8 @@ async def test_order_stats_are_the_seeds_in_the_shops_own_currency(shelf: Shelf)
         "shippedOrders": of[OrderStatus.SHIPPED],
         "deliveredOrders": of[OrderStatus.DELIVERED],
         "cancelledOrders": of[OrderStatus.CANCELLED],
+        "returnedOrders": of[OrderStatus.RETURNED],
+        "refundedOrders": of[OrderStatus.REFUNDED],
         "totalRevenue": revenue / 100,
         "averageOrderValue": round(revenue / paid) / 100,
     }

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         "file", type=Path, nargs="?", help="a JSON array of SKUs (default: the demo's four)"
     )
     demo = _add(
-        commands, "demo", _demo, "20 orders of all kinds on a stack of its own, and whether the books agree"
+        commands, "demo", _demo, "an order of every kind on a stack of its own, and whether the books agree"
     )
     _with_kafka(demo)
     _add(commands, "status", _status, "what runs")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import uuid5
 
-from orders.domain import Act, Decision, Entry, Order, Refund, RefundStatus
+from orders.domain import NO_REASON, Act, Decision, Entry, Order, Refund, RefundStatus
 from orders.status import (
     TABLE,
     Allow,
@@ -90,7 +90,7 @@ def _moved(order: Order, to: OrderStatus, trigger: Trigger, act: Act) -> Decisio
             moved = replace(moved, shipped_at=order.shipped_at or act.now, returned_at=act.now)
             said = (facts.OrderReturned(**about, returned_at=act.now),)
         case OrderStatus.CANCELLED:
-            reason = "expired" if trigger is Happened.EXPIRED else act.reason or "cancelled"
+            reason = "expired" if trigger is Happened.EXPIRED else act.reason or NO_REASON
             moved = replace(moved, cancelled_at=act.now, cancel_reason=reason)
             said = (facts.OrderCancelled(**about, cancelled_at=act.now, reason=reason),)
         case _:

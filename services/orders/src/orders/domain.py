@@ -14,6 +14,9 @@ from uuid import UUID
 from orders.status import OrderStatus, next_statuses
 from shared.contracts.envelope import Fact
 
+NO_REASON = "cancelled"
+"""Why an order was cancelled for which nobody gave a reason."""
+
 
 class PaymentStatus(StrEnum):
     """COMPLETED: what our provider captured has become available to us. REFUNDED before COMPLETED before PAID."""
@@ -325,7 +328,7 @@ class Order:
 
     @property
     def is_shippable(self) -> bool:
-        return self.status is OrderStatus.PROCESSING
+        return self.status is OrderStatus.PROCESSING and not self.open_holds
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,7 +108,11 @@ class SkuNode:
     product_id: str
     name: str
     price: float
+    shipping_price: float = strawberry.field(
+        description="Kept for orders of partners; a shopper's order pays its delivery speed or its quote."
+    )
     currency: str
+    weight_grams: int
     available: bool
     available_from: str | None = strawberry.field(
         description="In the future: until then it is sold as a pre-order."
@@ -122,7 +126,9 @@ class SkuNode:
             product_id=sku.product_id,
             name=sku.name,
             price=to_major(sku.price, sku.currency),
+            shipping_price=to_major(sku.shipping_price, sku.currency),
             currency=sku.currency,
+            weight_grams=sku.weight_grams,
             available=sku.available,
             available_from=maybe_iso(sku.available_from),
         )
@@ -201,9 +207,13 @@ class OrderNode:
     created_at: str
     updated_at: str
     item_count: int
-    is_shippable: bool
+    is_shippable: bool = strawberry.field(
+        description="It is paid, not all of it is out, and nothing holds it."
+    )
     is_cancellable: bool
-    is_refundable: bool
+    is_refundable: bool = strawberry.field(
+        description="It went out, and money is left to give back. What else can go back (of a refund that failed): explainOrder."
+    )
     is_pre_order: bool
     shipping_margin: float | None
     site_owner_amount: float

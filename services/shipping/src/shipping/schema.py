@@ -12,7 +12,7 @@ import strawberry
 
 from shared import commands
 from shared.auth import Scope
-from shared.contracts.orders import Address
+from shared.contracts.orders import STATE_NEEDED, Address
 from shared.errors import Code, Refusal
 from shared.graphql import Info
 from shared.texts import checked
@@ -259,7 +259,8 @@ def _destination(given: QuoteAddressInput) -> Address:
     fields = {field.name: getattr(given, field.name) or "" for field in dataclasses.fields(given)}
     texts = {name: checked(name, value, _MAX_ADDRESS).strip() for name, value in fields.items()}
     for name in ("street", "city", "state", "zip_code", "country"):
-        if not texts[name]:
+        may_lack = name == "state" and texts["country"] not in STATE_NEEDED
+        if not may_lack and not texts[name]:
             raise Refusal(Code.BAD_INPUT, f"The address needs its {name}", argument="address")
     if not _COUNTRY.fullmatch(texts["country"]):
         raise Refusal(Code.BAD_INPUT, "country is an ISO 3166-1 alpha-2 code, such as US", argument="address")

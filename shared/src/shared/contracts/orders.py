@@ -26,8 +26,12 @@ class Contact(Part):
     phone: str | None = None
 
 
+STATE_NEEDED = frozenset({"AU", "CA", "US"})
+"""The countries in which no carrier takes an address without its state."""
+
+
 class Address(Part):
-    """The superset of both seeds' addresses. `country` is ISO 3166-1 alpha-2."""
+    """The superset of both seeds' addresses. `country` is ISO 3166-1 alpha-2; `state` may be blank where it is not needed."""
 
     name: str = ""
     street: str

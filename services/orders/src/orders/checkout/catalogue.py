@@ -18,10 +18,13 @@ from shared.graphql import Info
 from shared.statements import Row
 from shared.tx import Tx
 
+HEAVIEST = 1_000_000
+"""In grams: no parcel is."""
+
 
 @strawberry.input(
-    description="All of it each time: what is left out is as for a new one. `price` and `shippingPrice` are amounts in `currency`;"
-    " `availableFrom` is ISO 8601: ordered before then, it is a pre-order."
+    description="All of it each time: what is left out is as for a new one. `price` and `shippingPrice` are amounts in `currency`, which"
+    " is the shop's; `availableFrom` is a time in ISO 8601 with its offset: ordered before then, it is a pre-order."
 )
 class SaveSkuInput:
     id: strawberry.ID
@@ -43,7 +46,8 @@ class Mutation:
     )
     async def save_sku(self, info: Info, input: SaveSkuInput) -> SkuNode:  # noqa: A002 - the habit of GraphQL
         info.context.principal.require_staff(Scope.FINANCE)
-        service, listed = info.context.service, _checked(input)
+        service = info.context.service
+        listed = _checked(input, service.settings.currency)
 
         async def say(tx: Tx) -> str:
             """Answers the event's id: so a repeat waits for the first one's."""
@@ -66,9 +70,12 @@ class Mutation:
         return SkuNode.of(listed.sku_id, heard or listed)
 
 
-def _checked(given: SaveSkuInput) -> SkuListed:
+def _checked(given: SaveSkuInput, currency: str) -> SkuListed:
     """Raises Refusal BAD_INPUT, which tells the argument's name."""
-    currency = text("currency", given.currency)
+    if given.currency != currency:
+        raise bad("currency", f"is {currency}, in which this shop sells")
+    if not 0 <= given.weight_grams <= HEAVIEST:
+        raise bad("weightGrams", f"is 0 to {HEAVIEST}")
     try:
         return SkuListed(
             sku_id=text("id", given.id.strip()),

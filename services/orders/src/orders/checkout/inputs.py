@@ -17,6 +17,7 @@ from orders.checkout.places import is_country
 from shared.auth import Principal
 from shared.commands import uuid_or
 from shared.contracts.money import to_minor
+from shared.contracts.orders import STATE_NEEDED
 from shared.errors import Code, Refusal
 from shared.ids import uuid7
 
@@ -133,12 +134,14 @@ def _unknown_customer() -> Refusal:
 def address_of(given: AddressInput) -> dict[str, Any]:
     """Raises Refusal BAD_INPUT."""
     for field in ("street", "city", "state", "zip_code", "country"):
-        if not getattr(given, field).strip():
+        may_lack = field == "state" and given.country.upper() not in STATE_NEEDED
+        if not may_lack and not getattr(given, field).strip():
             raise Refusal(Code.BAD_INPUT, f"The address needs its {to_camel_case(field)}")
     if not is_country(given.country.upper()):
         raise Refusal(Code.BAD_INPUT, "country is an ISO 3166-1 alpha-2 code, such as US")
     fields = ((field.name, getattr(given, field.name)) for field in dataclasses.fields(given))
-    return {field: text(to_camel_case(field), value) if value else None for field, value in fields}
+    checked = {field: text(to_camel_case(field), value) if value else None for field, value in fields}
+    return {**checked, "state": (checked["state"] or "").strip()}
 
 
 def named(address: dict[str, Any], name: str) -> dict[str, Any]:

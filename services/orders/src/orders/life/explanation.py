@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from orders.domain import OUT, Hold, Order, PaymentStatus, Refund, RefundStatus, Stage
+from orders.domain import NO_REASON, OUT, Hold, Order, PaymentStatus, Refund, RefundStatus, Stage
 from orders.life import refunds
 from orders.life.holds import is_underpaid
 from orders.life.rights import RIGHTS
@@ -75,7 +75,8 @@ def _sentence(order: Order, now: datetime) -> str:
         case OrderStatus.DELIVERED:
             said, at = "It arrived", order.delivered_at
         case OrderStatus.CANCELLED:
-            said, at = f"Cancelled ({order.cancel_reason})", order.cancelled_at
+            why = f" ({order.cancel_reason})" if order.cancel_reason != NO_REASON else ""
+            said, at = f"Cancelled{why}", order.cancelled_at
         case OrderStatus.RETURNED:
             said, at = "It came back", order.returned_at
         case OrderStatus.REFUNDED if order.refunded < order.captured:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 import strawberry
 from strawberry.tools import merge_types
 
+from orders.domain import NO_REASON
 from orders.graph import OrderNode
 from orders.life import changing, commands, many
 from orders.life.asking import ask, at_once, refunds_are_done
@@ -97,7 +98,7 @@ class _Seed:
         reason: str | None = strawberry.UNSET,
     ) -> OrderNode:
         require(info.context.principal, RIGHTS[Command.CANCEL])
-        said = reason_of(reason or None, "cancelled")
+        said = reason_of(reason or None, NO_REASON)
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return commands.cancel(order_id, principal, said, tx)

@@ -26,6 +26,8 @@ class OrderStats:
     shipped_orders: int
     delivered_orders: int
     cancelled_orders: int
+    returned_orders: int
+    refunded_orders: int
     total_revenue: float
     average_order_value: float
 
@@ -57,6 +59,8 @@ async def stats(info: Info) -> OrderStats:
         shipped_orders=orders(OrderStatus.SHIPPED),
         delivered_orders=orders(OrderStatus.DELIVERED),
         cancelled_orders=orders(OrderStatus.CANCELLED),
+        returned_orders=orders(OrderStatus.RETURNED),
+        refunded_orders=orders(OrderStatus.REFUNDED),
         total_revenue=to_major(revenue, currency),
         average_order_value=_average(revenue, paid, currency),
     )
