@@ -304,6 +304,20 @@ def test_the_order_knows_its_latest_label_at_the_carriers_broker_until_it_goes_b
     assert (gone.shippo_label_url, gone.shippo_shipment_id, gone.shippo_rate_id) == (None, None, None)
 
 
+def test_a_label_that_goes_back_takes_no_other_parcels_with_it() -> None:
+    one = label_bought(reached(paid(), Stage.LABELLED, SHIPMENT, {1: 2}).order, labelled(SHIPMENT, 700))
+    two = label_bought(
+        reached(one, Stage.LABELLED, SECOND, {2: 1}).order,
+        labelled(SECOND, 300).model_copy(update={"provider_shipment_id": "shp_2"}),
+    )
+    assert two.shippo_shipment_id == "shp_2"
+    assert label_refunded(two, SHIPMENT).shippo_shipment_id == "shp_2"
+    back = label_refunded(reached(two, Stage.VOIDED, SECOND, {2: 1}).order, SECOND)
+    assert (back.shippo_shipment_id, back.actual_shipping_cost) == ("shp_1", 700)
+    quoted = replace(reached(paid(), Stage.PREPARED).order, shippo_rate_id="rate_0")
+    assert label_refunded(quoted, SHIPMENT) == quoted
+
+
 def test_an_unpaid_order_expires_and_a_paid_one_does_not() -> None:
     expired = decide(an_order(), Happened.EXPIRED, ACT)
     assert expired.order.cancel_reason == "expired"

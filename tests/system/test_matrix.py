@@ -69,7 +69,7 @@ MAY: dict[str, set[str]] = {
 """Whom an operation lets in. The others are told that they are nobody, that it is not for them, or that there is no such thing."""
 
 FOR_STAFF = {
-    *("stripeFee", "payment.fee", "payment.feeCurrency", "payment.settledAt"),
+    *("stripeFee", "payment.fee", "payment.feeCurrency"),
     *("actualShippingCost", "shippingMargin", "shipments.cost", "shippoLabelUrl", "shipments.labelUrl"),
     *("shippoShipmentId", "shippoRateId"),
     *("notes", "holds.reason", "holds.heldBy", "holds.wayOut"),

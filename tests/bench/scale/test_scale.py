@@ -66,9 +66,7 @@ FILTERS: dict[str, Callable[[random.Random], Variables]] = {
         "paymentStatus": "PAID",
         "orderType": "MIXED",
     },
-    "onHold": lambda _: {"onHold": True},
-    "refundFailed": lambda _: {"refundFailed": True},
-    "not onHold": lambda _: {"onHold": False},
+    "attention": lambda chance: {"attention": chance.choice(("ON_HOLD", "REFUND_FAILED"))},
     "dateRange": lambda chance: {"dateRange": days(chance, 30)},
     "dateRange and status": lambda chance: {"dateRange": days(chance, 30), "status": "DELIVERED"},
 }

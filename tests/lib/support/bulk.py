@@ -22,8 +22,6 @@ _PAYMENT = """CASE WHEN h < 15 THEN 'PENDING' WHEN h < 20 THEN 'FAILED' WHEN h <
     WHEN h < 930 THEN 'PENDING' WHEN h < 970 THEN 'REFUNDED' ELSE CASE k % 2 WHEN 0 THEN 'PAID' ELSE 'REFUNDED' END END"""
 _HOLD = """jsonb_build_array(jsonb_build_object('id', md5('hold' || n)::uuid, 'reason', 'fraud?', 'held_at', at, 'held_by', 'staff:sam',
     'way_out', 'RELEASE', 'deadline', NULL, 'released_at', NULL))"""
-_FAILED = """jsonb_build_array(jsonb_build_object('id', md5('refund' || n)::uuid, 'amount', 100, 'reason', 'a scratch', 'status', 'FAILED',
-    'requested_at', at, 'followed', false))"""
 _SHIPPED = "(h >= 50 AND h < 900 OR h >= 960)"
 _SHIPMENT = """jsonb_build_array(jsonb_build_object('id', md5('shipment' || n)::uuid, 'stage', 'DISPATCHED', 'cost', 500,
     'lines', jsonb_build_object('1', 2, '2', 1)))"""
@@ -39,7 +37,7 @@ _CHANGED = {
     "created_at": "at",
     "updated_at": "at",
     "payment_intent_id": "'pi_' || n",
-    "refunds": f"CASE WHEN h >= 930 AND h < 932 THEN {_FAILED} ELSE '[]'::jsonb END",
+    "refund_failed": "h >= 930 AND h < 932",
     "holds": f"CASE WHEN h >= 20 AND h < 23 THEN {_HOLD} ELSE '[]'::jsonb END",
     "shipments": f"CASE WHEN {_SHIPPED} THEN {_SHIPMENT} ELSE '[]'::jsonb END",
     "shipping_carrier": f"CASE WHEN {_SHIPPED} THEN CASE k % 3 WHEN 0 THEN 'UPS' ELSE 'USPS' END END",

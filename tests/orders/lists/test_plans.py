@@ -11,7 +11,7 @@ import pytest
 from orders.domain import OrderType, PaymentStatus
 from orders.lists import store
 from orders.lists.cursors import Place
-from orders.lists.filters import GONE, Sort, Span, Wanted
+from orders.lists.filters import GONE, Attention, Sort, Span, Wanted
 from orders.lists.store import Slice
 from orders.status import OrderStatus
 from shared.db import Connection, Database
@@ -34,9 +34,8 @@ FILTERS: dict[str, dict[str, Any]] = {
     "service": {"service": "Ground"},
     "no such carrier": {"carrier": "nobody"},
     "tracking": {"tracking": "94001"},
-    "held": {"on_hold": True},
-    "not held": {"on_hold": False},
-    "refund failed": {"refund_failed": True},
+    "held": {"attention": Attention.ON_HOLD},
+    "refund failed": {"attention": Attention.REFUND_FAILED},
 }
 MOST = {"carrier", "service"}
 """By total these are sorted when they are not alone, MOST_SORTED at most: here that is all orders, and most of them match, so to

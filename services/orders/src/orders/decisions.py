@@ -135,8 +135,9 @@ def request_refund(order: Order, act: Act, asked_by: str = "") -> Decision:
         **about_order(order), refund_id=refund.id, requested_at=act.now, amount=amount, reason=refund.reason
     )
     entry = noted(order, "refund requested", act, refund.reason)
-    earlier = (replace(r, followed=r.status is RefundStatus.FAILED) for r in order.refunds)
-    return Decision(replace(order, refunds=(*earlier, refund), updated_at=act.now), (requested,), (entry,))
+    return Decision(
+        replace(order, refunds=(*order.refunds, refund), updated_at=act.now), (requested,), (entry,)
+    )
 
 
 def _shipped(order: Order) -> facts.OrderShipped:

@@ -113,10 +113,19 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """Where a shipment's label is, and what Shippo knows it by."""
+
+    url: str | None = None
+    shipment_id: str | None = None
+    rate_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Shipment:
     """What orders knows of a shipment: enough to set the lines' quantities. `lines` maps line number to quantity.
 
-    `by_hand`: staff gave it to a courier without shipping's knowledge.
+    `by_hand`: staff gave it to a courier without shipping's knowledge. `label` until it went back.
     """
 
     id: UUID
@@ -124,6 +133,7 @@ class Shipment:
     lines: dict[int, int]
     cost: int = 0
     by_hand: bool = False
+    label: Label | None = None
 
 
 class WayOut(StrEnum):
@@ -164,10 +174,7 @@ class RefundedLine:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """`lines` is empty for an amount that is for no item in particular. `asked_by` is the actor.
-
-    `followed`: it failed, and another was asked for since.
-    """
+    """`lines` is empty for an amount that is for no item in particular. `asked_by` is the actor."""
 
     id: UUID
     amount: int
@@ -176,7 +183,6 @@ class Refund:
     requested_at: datetime
     lines: tuple[RefundedLine, ...] = ()
     asked_by: str = ""
-    followed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +247,8 @@ class Order:
     """Numbers of parcels that left before the one that `tracking` is of, oldest first."""
     settled_at: datetime | None = None
     """When our provider had what it captured available; kept for when a refund is sent back."""
+    refund_failed: bool = False
+    """Whether staff may ask again for one that failed: set as the order is written, for lists."""
 
     @property
     def open_holds(self) -> tuple[Hold, ...]:

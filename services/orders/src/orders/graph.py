@@ -190,7 +190,7 @@ class OrderNode:
         description="For staff: Shippo's object that the label was rated by."
     )
     shippo_rate_id: str | None = strawberry.field(
-        description="For staff: Shippo's rate that the label was bought at; before that, the one that the shopper was quoted."
+        description="For staff: Shippo's rate that the label was bought at; before there is one, that which the shopper was quoted."
     )
     order_type: OrderType
     pre_order_items: list[OrderItemNode] | None

@@ -1,7 +1,10 @@
 """What orders does about the facts it hears: load, decide, save, say."""
 
+from dataclasses import replace
+
 from orders import reactions
 from orders.domain import Act, Decision, Order, Stage
+from orders.life.refunds import to_ask_again
 from orders.reactions import Tracking
 from orders.store import ORDERS
 from orders.tables import skus, timeline
@@ -21,7 +24,7 @@ DISCOUNT_RELEASE = "orders.discount_release"
 
 def settle(tx: Tx, decision: Decision) -> None:
     """Write a decision down: the order, its timeline, its facts, the deadlines of its holds."""
-    tx.save(ORDERS, decision.order)
+    tx.save(ORDERS, _listed(decision.order))
     for entry in decision.entries:
         tx.insert(
             timeline,
@@ -40,6 +43,11 @@ def settle(tx: Tx, decision: Decision) -> None:
             tx.request(HOLD, fact.order_id, {"hold_id": str(fact.hold_id)}, due_at=fact.deadline)
     if decision.order.frees_discount and any(isinstance(fact, OrderCancelled) for fact in decision.facts):
         tx.request(DISCOUNT_RELEASE, decision.order.discount_code)
+
+
+def _listed(order: Order) -> Order:
+    """With what lists look for, and it does not know by itself."""
+    return replace(order, refund_failed=bool(to_ask_again(order))) if order.refunds else order
 
 
 def _heard(fact: Fact, tx: Tx, reason: str | None = None) -> Act:

@@ -10,6 +10,7 @@ from orders.domain import (
     Act,
     Decision,
     Entry,
+    Label,
     Order,
     PaymentStatus,
     Refund,
@@ -201,7 +202,8 @@ def shipment_reached(
     known = next((s for s in order.shipments if s.id == shipment_id), None)
     if known is not None and not _advances(known.stage, stage):
         return Decision(order)
-    shipment = Shipment(shipment_id, stage, lines, known.cost if known else 0)
+    new = Shipment(shipment_id, stage, lines)
+    shipment = replace(new, cost=known.cost, label=known.label) if known else new
     others = tuple(s for s in order.shipments if s.id != shipment_id)
     after = with_quantities(replace(order, shipments=(*others, shipment), updated_at=act.now))
     if tracking is not None:
@@ -232,23 +234,30 @@ def _cases(before: Order, after: Order, shipment: Shipment, act: Act) -> tuple[E
 def label_bought(order: Order, fact: ShipmentLabelled) -> Order:
     """The shipment's label cost counts towards what shipping really cost, if it is in the order's currency."""
     cost = fact.cost if fact.currency == order.currency else 0
-    shipments = tuple(replace(s, cost=cost) if s.id == fact.shipment_id else s for s in order.shipments)
-    return _with_cost(
-        replace(
-            order,
-            shipments=shipments,
-            shipping_service=fact.service,
-            shippo_label_url=fact.label_url,
-            shippo_shipment_id=fact.provider_shipment_id,
-            shippo_rate_id=fact.provider_rate_id,
-        )
-    )
+    label = Label(fact.label_url, fact.provider_shipment_id, fact.provider_rate_id)
+    return _labelled(replace(order, shipping_service=fact.service), fact.shipment_id, cost, label)
 
 
 def label_refunded(order: Order, shipment_id: UUID) -> Order:
-    shipments = tuple(replace(s, cost=0) if s.id == shipment_id else s for s in order.shipments)
-    gone = replace(order, shippo_label_url=None, shippo_shipment_id=None, shippo_rate_id=None)
-    return _with_cost(replace(gone, shipments=shipments))
+    """A shipment that has none leaves the order as it is: its rate is the one that the shopper was quoted."""
+    had = any(s.id == shipment_id and (s.label or s.cost) for s in order.shipments)
+    return _labelled(order, shipment_id, 0, None) if had else order
+
+
+def _labelled(order: Order, shipment_id: UUID, cost: int, label: Label | None) -> Order:
+    """The order's own label is this one, or else that of the newest shipment that still has one."""
+    shipments = tuple(
+        replace(s, cost=cost, label=label) if s.id == shipment_id else s for s in order.shipments
+    )
+    shown = label or next((s.label for s in reversed(shipments) if s.label), Label())
+    return replace(
+        order,
+        shipments=shipments,
+        shippo_label_url=shown.url,
+        shippo_shipment_id=shown.shipment_id,
+        shippo_rate_id=shown.rate_id,
+        actual_shipping_cost=sum(s.cost for s in shipments) or None,
+    )
 
 
 def _advances(known: Stage, stage: Stage) -> bool:
@@ -260,7 +269,3 @@ def _advances(known: Stage, stage: Stage) -> bool:
     if stage in _NEVER_OUT:
         return known not in OUT
     return _RANK[stage] > _RANK[known]
-
-
-def _with_cost(order: Order) -> Order:
-    return replace(order, actual_shipping_cost=sum(s.cost for s in order.shipments) or None)

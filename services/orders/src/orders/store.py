@@ -11,6 +11,7 @@ from sqlalchemy import Select, Uuid, bindparam, func, literal_column, select, te
 from orders.domain import (
     Channel,
     Hold,
+    Label,
     Line,
     Order,
     OrderType,
@@ -52,7 +53,9 @@ OVERDUE = {
 
 def _shipment(raw: dict[str, Any]) -> Shipment:
     lines = {int(line): quantity for line, quantity in raw["lines"].items()}
-    return Shipment(UUID(raw["id"]), Stage(raw["stage"]), lines, raw["cost"], raw.get("by_hand", False))
+    label = Label(**raw["label"]) if raw.get("label") else None
+    by_hand = raw.get("by_hand", False)
+    return Shipment(UUID(raw["id"]), Stage(raw["stage"]), lines, raw["cost"], by_hand, label)
 
 
 def _refund(raw: dict[str, Any]) -> Refund:
@@ -64,7 +67,6 @@ def _refund(raw: dict[str, Any]) -> Refund:
         datetime.fromisoformat(raw["requested_at"]),
         tuple(RefundedLine(**part) for part in raw.get("lines", ())),
         raw.get("asked_by", ""),
-        raw.get("followed", False),
     )
 
 

@@ -27,15 +27,14 @@ _PAYMENT_STATUSES = "'PENDING', 'PAID', 'COMPLETED', 'FAILED', 'REFUNDED'"
 _TIME = DateTime(timezone=True)
 _CELL = ("status", "payment_status", "order_type")
 ON_HOLD = """holds @> '[{"released_at": null}]'"""
-REFUND_FAILED = """refunds @> '[{"status": "FAILED", "followed": false}]'"""
-"""As PostgreSQL has to be asked, for it to take the indexes of those that wait for staff."""
+"""As PostgreSQL has to be asked, for it to take the indexes of those that are."""
 _PREFIX = "text_pattern_ops"  # serves LIKE 'x%' in any collation, and equality
 
 order_numbers = Sequence("order_numbers", metadata=metadata)
 
 
 def _waiting(name: str, condition: str) -> tuple[Index, Index]:
-    """Of those that wait for staff, which are few, the newest and the largest."""
+    """Of those that wait for staff, the newest and the largest."""
     where = text(condition)
     newest = Index(name, text("created_at DESC"), text("id DESC"), postgresql_where=where)
     return newest, Index(f"{name}_largest", text("total DESC"), text("id DESC"), postgresql_where=where)
@@ -99,6 +98,7 @@ orders = Table(
     Column("discount_counted", Boolean, nullable=False, server_default="false"),
     Column("earlier_trackings", JSONB, nullable=False, server_default="[]"),
     Column("settled_at", _TIME),
+    Column("refund_failed", Boolean, nullable=False, server_default="false"),
     CheckConstraint(f"status IN ({_STATUSES})", name="orders_status_known"),
     CheckConstraint(f"payment_status IN ({_PAYMENT_STATUSES})", name="orders_payment_status_known"),
     CheckConstraint("order_type IN ('REGULAR', 'PRE_ORDER', 'MIXED')", name="orders_type_known"),
@@ -156,7 +156,7 @@ orders = Table(
         postgresql_where=text("earlier_trackings <> '[]'"),
     ),
     *_waiting("orders_held", ON_HOLD),
-    *_waiting("orders_refund_failed", REFUND_FAILED),
+    *_waiting("orders_refund_failed", "refund_failed"),
     # What must not take long: nearly empty, and all that `overdue` reads. No index has `updated_at`, which every update changes:
     # PostgreSQL would have to write all of them anew each time.
     Index("orders_unshipped", "paid_at", postgresql_where=text("status = 'PROCESSING' AND shipments = '[]'")),

@@ -72,7 +72,7 @@ class Payment:
     created_at: str
     captured_at: str | None
     settled_at: str | None = strawberry.field(
-        description="When the provider had it available for us, days after the capture; for staff only."
+        description="When the provider had it available for us, days after the capture."
     )
     order_id: strawberry.Private[UUID]
 
@@ -85,11 +85,9 @@ class Payment:
 
     @classmethod
     def of(cls, payment: domain.Payment, principal: Principal) -> Self:
-        # What we pay the provider, and when it pays us, is nobody's business but ours.
-        fee, fee_currency, settled_at = (
-            (payment.fee, payment.fee_currency, payment.settled_at)
-            if principal.role is Role.STAFF
-            else (None, None, None)
+        # What we pay the provider is nobody's business but ours.
+        fee, fee_currency = (
+            (payment.fee, payment.fee_currency) if principal.role is Role.STAFF else (None, None)
         )
         return cls(
             id=strawberry.ID(str(payment.order_id)),
@@ -107,7 +105,7 @@ class Payment:
             failure_code=payment.failure_code,
             created_at=iso(payment.created_at),
             captured_at=maybe_iso(payment.captured_at),
-            settled_at=maybe_iso(settled_at),
+            settled_at=maybe_iso(payment.settled_at),
             order_id=payment.order_id,
         )
 

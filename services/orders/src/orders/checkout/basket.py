@@ -14,6 +14,8 @@ from shared.errors import Code, Refusal
 
 MAX_LINES = 100
 MAX_QUANTITY = 10_000
+MAX_GOODS = 10**11
+"""In minor units, before any discount; amounts in facts end at ten times that."""
 MAX_TOTAL = 99_999_999
 """In minor units, eight digits: the most that Stripe takes at once. An order above could only expire."""
 
@@ -84,7 +86,7 @@ def lines_of(
         _line(number, sku_id, quantity, skus.get(sku_id), currency, now)
         for number, (sku_id, quantity) in enumerate(wanted, 1)
     )
-    if sum(line.quantity * line.unit_price for line in lines) > MAX_TOTAL:
+    if sum(line.quantity * line.unit_price for line in lines) > MAX_GOODS:
         raise _too_much(currency)
     return lines
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from orders import store as orders_store
 from orders.domain import Order, OrderType, PaymentStatus
 from orders.lists import store
 from orders.lists.cursors import Place
-from orders.lists.filters import DateRangeInput, OrderFilterInput, Wanted, wanted_orders
+from orders.lists.filters import Attention, DateRangeInput, OrderFilterInput, Wanted, wanted_orders
 from orders.lists.store import Slice
 from orders.status import OrderStatus
 from shared.contracts.money import exponent
@@ -34,20 +35,14 @@ from shared.statements import Row
 PATH = "/exports/orders.csv"
 PER_PAGE = 500
 PARAMETERS = (
-    "status",
-    "paymentStatus",
-    "orderType",
-    "search",
-    "start",
-    "end",
-    "customerId",
-    "onHold",
-    "refundFailed",
+    *("status", "paymentStatus", "orderType", "attention"),
+    *("search", "start", "end", "customerId"),
 )
-_ENUMS = {"status": OrderStatus, "paymentStatus": PaymentStatus, "orderType": OrderType}
-_CHOICES: dict[str, dict[str, Any]] = {
-    **{name: {str(each): each for each in enum} for name, enum in _ENUMS.items()},
-    **{name: {"true": True, "false": False} for name in ("onHold", "refundFailed")},
+_ENUMS: dict[str, type[StrEnum]] = {
+    "status": OrderStatus,
+    "paymentStatus": PaymentStatus,
+    "orderType": OrderType,
+    "attention": Attention,
 }
 _FORMULA = re.compile(r"(^|[;,|\"])(?=\s*[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])")
 """Where a spreadsheet's formula may begin, also in full-width letters (OWASP, CSV injection): at the cell's beginning, and behind
@@ -156,7 +151,7 @@ def _wanted(given: QueryParams) -> Wanted:
         raise Refusal(Code.BAD_INPUT, f"There is no {unknown[0]}", allowed=list(PARAMETERS))
     if len(given.multi_items()) > len(given):
         raise Refusal(Code.BAD_INPUT, "Each parameter is given once")
-    chosen = {name: _one_of(name, given[name]) for name in _CHOICES if given.get(name)}
+    chosen = {name: _one_of(name, given[name]) for name in _ENUMS if given.get(name)}
     start, end = given.get("start"), given.get("end")
     if bool(start) != bool(end):
         raise Refusal(Code.BAD_INPUT, "start and end come together", argument="start")
@@ -168,19 +163,18 @@ def _wanted(given: QueryParams) -> Wanted:
             search=given.get("search"),
             date_range=DateRangeInput(start=start, end=end) if start and end else None,
             customer_id=given.get("customerId"),
-            on_hold=chosen.get("onHold"),
-            refund_failed=chosen.get("refundFailed"),
+            attention=chosen.get("attention"),
         )
     )
 
 
 def _one_of(name: str, value: str) -> Any:
-    allowed = list(_CHOICES[name])
+    allowed = [str(each) for each in _ENUMS[name]]
     if value not in allowed:
         raise Refusal(
             Code.BAD_INPUT, f"{name} is one of {', '.join(allowed)}", argument=name, allowed=allowed
         )
-    return _CHOICES[name][value]
+    return _ENUMS[name](value)
 
 
 def _refused(refusal: Refusal) -> Response:

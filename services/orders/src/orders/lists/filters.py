@@ -35,6 +35,16 @@ class Sort(StrEnum):
     TOTAL = "total"
 
 
+@strawberry.enum(
+    name="OrderAttention",
+    description="What an order waits for staff for: ON_HOLD until they release it or it ends by itself, REFUND_FAILED until what failed"
+    " went back or is asked for again (`retryRefund`).",
+)
+class Attention(StrEnum):
+    ON_HOLD = "ON_HOLD"
+    REFUND_FAILED = "REFUND_FAILED"
+
+
 @strawberry.input(
     description="ISO 8601, UTC where no offset is given; an end without a time is the end of that day."
 )
@@ -45,8 +55,7 @@ class DateRangeInput:
 
 @strawberry.input(
     description="What is given must all hold; `search` looks at the number, the customer's name, email and phone, and the tracking number;"
-    " of 4 to 6 digits alone, at the end of the number and of the phone. `onHold`: those that are, or those that are not;"
-    " `refundFailed`: a refund failed, and no other was asked for since, or none did."
+    " of 4 to 6 digits alone, whether they are the last part of the number or the end of the phone."
 )
 class OrderFilterInput:
     status: OrderStatus | None = strawberry.UNSET
@@ -55,8 +64,7 @@ class OrderFilterInput:
     search: str | None = strawberry.UNSET
     date_range: DateRangeInput | None = strawberry.UNSET
     customer_id: str | None = strawberry.UNSET
-    on_hold: bool | None = strawberry.UNSET
-    refund_failed: bool | None = strawberry.UNSET
+    attention: Attention | None = strawberry.UNSET
 
 
 @strawberry.input(description="`carrier` and `service` as the order has them, `tracking` by its beginning.")
@@ -99,8 +107,7 @@ class Wanted:
     carrier: str = ""
     service: str = ""
     tracking: str = ""
-    on_hold: bool | None = None
-    refund_failed: bool | None = None
+    attention: Attention | None = None
     sort: Sort = Sort.CREATED_AT
     descending: bool = True
     mine: bool = False
@@ -109,8 +116,7 @@ class Wanted:
     def is_rolled_up(self) -> bool:
         """Whether the roll-ups know how many there are."""
         narrow = self.mine or self.customer_id or self.search or self.carrier or self.service or self.tracking
-        waiting = self.on_hold is not None or self.refund_failed is not None
-        return not (narrow or waiting) and (self.span is None or self.span.is_whole_days)
+        return not (narrow or self.attention) and (self.span is None or self.span.is_whole_days)
 
 
 def or_default(value: T | None, default: T) -> T:
@@ -130,8 +136,7 @@ def wanted_orders(given: OrderFilterInput | None, sort: SortInput | None = None)
         customer_id=_customer(or_default(given.customer_id, None)),
         span=_span(given.date_range),
         search=searched("search", given.search),
-        on_hold=or_default(given.on_hold, None),
-        refund_failed=or_default(given.refund_failed, None),
+        attention=or_default(given.attention, None),
     )
 
 

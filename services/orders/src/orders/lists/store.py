@@ -30,7 +30,6 @@ from sqlalchemy import (
     func,
     literal,
     literal_column,
-    not_,
     select,
     tuple_,
     union_all,
@@ -38,18 +37,21 @@ from sqlalchemy import (
 
 from orders.domain import Order, OrderType, PaymentStatus
 from orders.lists.cursors import Place
-from orders.lists.filters import GONE, Sort, Wanted
+from orders.lists.filters import GONE, Attention, Sort, Wanted
 from orders.lists.search import store as search
 from orders.status import OrderStatus
 from orders.store import ORDERS
-from orders.tables import ON_HOLD, REFUND_FAILED, order_days, order_deltas, order_series, order_totals, orders
+from orders.tables import ON_HOLD, order_days, order_deltas, order_series, order_totals, orders
 from shared.auth import Principal
 from shared.db import Database
 from shared.errors import Code, Refusal
 from shared.statements import Row, Statement
 from shared.visibility import visible_to
 
-_ON_HOLD, _REFUND_FAILED = (literal_column(f"({each})", Boolean) for each in (ON_HOLD, REFUND_FAILED))
+_WAITING = {
+    Attention.ON_HOLD: literal_column(f"({ON_HOLD})", Boolean),
+    Attention.REFUND_FAILED: orders.c.refund_failed,
+}
 MOST_COUNTED = 10_000
 MOST_SORTED = 10_000
 FIGURES = ("orders", "paid_orders", "captured", "refunded")
@@ -121,7 +123,7 @@ async def _keys(
         """The first for which the conditions hold too."""
         key = orders.c.total if wanted.sort is Sort.TOTAL else orders.c.created_at
         query: Select[Any] = select(key.label("key"), orders.c.id).where(
-            *conditions, visible_to(principal, orders), *_span(wanted), *_not_waiting(wanted)
+            *conditions, visible_to(principal, orders), *_span(wanted)
         )
         if ordered:
             query = _in_order(query, wanted, key, orders.c.id)
@@ -207,7 +209,7 @@ def _is_of_one_kind(wanted: Wanted) -> bool:
         is_left_or_any
         and not any(others)
         and len(_narrowed(wanted)) == 1
-        and bool(wanted.carrier or wanted.service or wanted.on_hold or wanted.refund_failed)
+        and bool(wanted.carrier or wanted.service or wanted.attention)
     )
 
 
@@ -265,16 +267,9 @@ def _narrowed(wanted: Wanted) -> list[ColumnElement[bool]]:
         found.append(orders.c.shipping_service == wanted.service)
     if wanted.tracking:
         found.append(orders.c.tracking.like(search.prefix(wanted.tracking)))
-    return found + [condition for asked, condition in _waiting(wanted) if asked]
-
-
-def _not_waiting(wanted: Wanted) -> list[ColumnElement[bool]]:
-    """Nearly all do not: the others are passed over, by whatever index."""
-    return [not_(condition) for asked, condition in _waiting(wanted) if asked is False]
-
-
-def _waiting(wanted: Wanted) -> tuple[tuple[bool | None, ColumnElement[bool]], ...]:
-    return (wanted.on_hold, _ON_HOLD), (wanted.refund_failed, _REFUND_FAILED)
+    if wanted.attention is not None:
+        found.append(_WAITING[wanted.attention])
+    return found
 
 
 def _filters(wanted: Wanted, of: Any = orders.c) -> list[ColumnElement[bool]]:
