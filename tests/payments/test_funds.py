@@ -79,8 +79,9 @@ async def test_money_that_is_there_with_its_fee_is_settled_at_once_and_nobody_lo
 
 
 async def test_money_that_is_not_there_is_looked_for_on_its_day_and_settled_once(house: House) -> None:
-    house.box.settings.available_delay_seconds = 1
     order_id = await house.paid()
+    await the_money_comes(house, order_id)
+    await they_fall_due(house)
     await house.until_said(order_id, "payment.settled")
     await house.settled()
     assert await house.said_types(order_id) == SETTLED

@@ -44,7 +44,6 @@ class Box:
         self, settings: Settings, state: State, scripted: Faults, *, port: int, smtp_port: int
     ) -> None:
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        self.settings = settings
         self.url = f"http://{host}:{port}"
         self.smtp_port = smtp_port
         self.record = Record(state)
