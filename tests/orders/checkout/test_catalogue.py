@@ -49,17 +49,7 @@ async def price(till: Till, sku: str = "MUG") -> float:
 
 async def test_a_sku_is_sold_as_it_was_saved_once_orders_has_heard_it(till: Till) -> None:
     accepted = await saved(till)
-    assert accepted == {
-        "id": "MUG",
-        "productId": "P-MUG",
-        "name": "Mug",
-        "price": 12.5,
-        "shippingPrice": 1.5,
-        "currency": "USD",
-        "weightGrams": 350,
-        "available": True,
-        "availableFrom": None,
-    }
+    assert accepted == {**MUG, "available": True, "availableFrom": None}
     assert await price(till) == 10.0
     await hear(till)
     assert (await till.place(("MUG", 2)))["subtotal"] == 25.0
@@ -78,7 +68,7 @@ async def test_others_hear_all_of_a_new_sku(till: Till) -> None:
         "currency": "USD",
         "weight_grams": 350,
         "available": True,
-        "available_from": "2099-01-01T02:00:00+02:00",
+        "available_from": "2099-01-01T00:00:00Z",
     }
     await hear(till)
     ordered = await till.place(("TEA", 1))

@@ -1,6 +1,7 @@
 """What every resolver of orders shares: the arguments' checks, the command's run, and the answer as the caller may see it."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import strawberry
@@ -11,11 +12,13 @@ from orders.graph import OrderNode
 from orders.store import ORDERS
 from shared.auth import Principal
 from shared.commands import Command, execute, uuid_or
+from shared.errors import Code, Refusal
 from shared.graphql import Info
 from shared.texts import checked
 from shared.visibility import may_see
 
 MAX_TEXT = 500
+_YEARS = range(2000, 2200)
 
 
 def node(info: Info, order: Order) -> OrderNode:
@@ -66,3 +69,17 @@ async def settled(
 def text(name: str, value: str) -> str:
     """One line of at most MAX_TEXT characters. Raises Refusal BAD_INPUT."""
     return checked(name, value, MAX_TEXT)
+
+
+def time_of(name: str, value: str | None) -> datetime | None:
+    """ISO 8601 with an offset, as UTC; None for what was left out. Raises Refusal BAD_INPUT, which tells the argument's name."""
+    if not value:
+        return None
+    try:
+        at = datetime.fromisoformat(text(name, value))
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None or at.year not in _YEARS:
+        message = f"{name} is a time in ISO 8601 with its offset, such as 2026-12-24T00:00:00Z"
+        raise Refusal(Code.BAD_INPUT, message, argument=name)
+    return at.astimezone(UTC)

@@ -7,9 +7,9 @@ from pydantic import ValidationError
 from strawberry import UNSET
 from strawberry.utils.str_converters import to_camel_case
 
-from orders.answering import text
+from orders.answering import text, time_of
 from orders.checkout import store
-from orders.checkout.inputs import amount_of, bad, time_of
+from orders.checkout.inputs import amount_of, bad
 from orders.graph import SkuNode
 from shared.auth import Scope
 from shared.commands import execute

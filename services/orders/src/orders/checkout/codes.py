@@ -6,10 +6,10 @@ from typing import Any
 import strawberry
 from strawberry import UNSET
 
-from orders.answering import text
+from orders.answering import text, time_of
 from orders.checkout import store
 from orders.checkout.discounts import DiscountKind, code_of
-from orders.checkout.inputs import amount_of, bad, time_of
+from orders.checkout.inputs import amount_of, bad
 from orders.checkout.nodes import DiscountCodeNode
 from orders.checkout.pricing import BASIS_POINTS
 from orders.tables import discount_codes

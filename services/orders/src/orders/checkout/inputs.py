@@ -1,8 +1,7 @@
-"""What a client says about an order to be, how it is checked, and amounts and times. What may be left out and is new has no default in the SDL."""
+"""What a client says about an order to be, how it is checked, and amounts. What may be left out and is new has no default in the SDL."""
 
 import dataclasses
 import re
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +22,6 @@ from shared.ids import uuid7
 
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}\.[^@\s.]{2,63}")
 _PHONE = re.compile(r"\+[1-9][0-9]{6,14}")
-_YEARS = range(2000, 2200)
 
 
 @strawberry.input
@@ -158,19 +156,6 @@ def amount_of(name: str, major: float, currency: str) -> int:
     if not 0 <= minor <= MAX_TOTAL:
         raise bad(name, "is no amount that an order can have")
     return minor
-
-
-def time_of(name: str, value: str | None) -> datetime | None:
-    """Of ISO 8601 with an offset; None for what was left out. Raises Refusal BAD_INPUT, which tells the argument's name."""
-    if not value:
-        return None
-    try:
-        at = datetime.fromisoformat(text(name, value))
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None or at.year not in _YEARS:
-        raise bad(name, "is a time in ISO 8601 with its offset, such as 2026-12-24T00:00:00Z")
-    return at
 
 
 def bad(name: str, message: str) -> Refusal:

@@ -8,6 +8,7 @@ import strawberry
 
 from orders import store
 from orders.access import actor_of, not_found
+from orders.answering import time_of
 from orders.checkout.inputs import AddressInput, address_of
 from orders.domain import Act, Order, WayOut
 from orders.graph import OrderNode, TimelineEntry, load_order
@@ -16,7 +17,7 @@ from orders.life.answers import OrderEdit, OrderExplanation
 from orders.life.asking import ask, at_once
 from orders.life.commands import refuse
 from orders.life.explanation import explain
-from orders.life.inputs import ItemQuantityInput, kept, pieces, reason_of, required, time
+from orders.life.inputs import ItemQuantityInput, kept, pieces, reason_of, required
 from orders.life.rights import RIGHTS, require
 from orders.status import Command
 from shared.auth import Principal
@@ -92,7 +93,7 @@ class Mutation:
         way_out: WayOut = WayOut.STAFF,
     ) -> OrderNode:
         require(info.context.principal, RIGHTS[Command.HOLD])
-        why, until = required("reason", reason), time("deadline", deadline or None)
+        why, until = required("reason", reason), time_of("deadline", deadline)
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
             return changes.hold(order_id, why, until, way_out, principal, tx)

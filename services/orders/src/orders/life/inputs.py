@@ -1,6 +1,5 @@
 """What the mutations of an order's life take, checked before a command sees it. Raises Refusal BAD_INPUT."""
 
-from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import strawberry
@@ -78,17 +77,3 @@ def link(name: str, value: str | None) -> str | None:
     if not is_link:
         raise Refusal(Code.BAD_INPUT, f"{name} is an http or https address", argument=name)
     return url
-
-
-def time(name: str, value: str | None) -> datetime | None:
-    """ISO 8601 with an offset, as UTC."""
-    if not value:
-        return None
-    try:
-        moment = datetime.fromisoformat(text(name, value))
-        in_utc = moment.astimezone(UTC) if moment.tzinfo is not None else None
-    except (ValueError, OverflowError):  # there is no year 10000
-        in_utc = None
-    if in_utc is None:
-        raise Refusal(Code.BAD_INPUT, f"{name} is a time such as 2026-12-01T09:00:00Z", argument=name)
-    return in_utc

@@ -1,21 +1,14 @@
-"""A carrier's and a service's orders by total; the totals of a range of days without a look at the orders; all numbers of parcels;
-the figures of a day in one row, which a trigger keeps: the release before adds up only the rows of its kinds.
+"""All numbers of an order's parcels; the figures of a day in one row, which a trigger keeps: the release before adds up only the rows
+of its kinds.
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-revision = "0005"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 
-_INDEXES = """
-CREATE INDEX orders_carrier_largest ON orders (shipping_carrier, total DESC, id DESC) WHERE shipping_carrier IS NOT NULL;
-CREATE INDEX orders_service_largest ON orders (shipping_service, total DESC, id DESC) WHERE shipping_service IS NOT NULL;
-DROP INDEX orders_created_at;
-CREATE INDEX orders_created_at ON orders (created_at DESC, id DESC) INCLUDE (total);
-CREATE INDEX orders_earlier_trackings ON orders USING gin (earlier_trackings) WHERE earlier_trackings <> '[]'
-"""
 _FIGURES = ("orders", "paid_orders", "captured", "refunded")
 _MORE = ", ".join(f"{name} = order_series.{name} + excluded.{name}" for name in _FIGURES)
 _SUMS = ", ".join(f"sum({name})" for name in _FIGURES)
@@ -54,5 +47,6 @@ def upgrade() -> None:
     for statement in _TRIGGERS.split("--"):
         op.execute(sa.text(statement))
     op.add_column("orders", sa.Column("earlier_trackings", JSONB, nullable=False, server_default="[]"))
-    for statement in _INDEXES.split(";"):
-        op.execute(sa.text(statement))
+    op.execute(
+        "CREATE INDEX orders_earlier_trackings ON orders USING gin (earlier_trackings) WHERE earlier_trackings <> '[]'"
+    )
