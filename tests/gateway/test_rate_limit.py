@@ -313,3 +313,13 @@ async def test_a_guest_s_token_is_no_account(clock: Clock, query: str, role: str
             answers = [await post(app, query, authorization=f"Bearer {token}") for _ in range(5)]
         await authenticator.close()
     assert {answer.status for answer in answers} == statuses
+
+
+async def test_a_token_whose_issuer_is_away_is_to_be_sent_again(clock: Clock) -> None:
+    away = Issuer(issuer="somebody", jwks_url="http://127.0.0.1:1/jwks.json")
+    authenticator = Authenticator((away,))
+    async with gateway(clock, by_issuers(authenticator)) as (app, _):
+        token = Signer("somebody").sign("ann", "ordermesh", 60)
+        answer = await post(app, PRICE, authorization=f"Bearer {token}")
+    await authenticator.close()
+    assert (answer.status, answer.json["errors"][0]["extensions"]["code"]) == (503, "SERVICE_UNAVAILABLE")

@@ -9,16 +9,19 @@ from typing import Any
 
 import jwt
 import pytest
+import strawberry
 from cryptography.hazmat.primitives.asymmetric import rsa
+from pyreqwest.client import ClientBuilder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 import sandbox
 from sandbox.issuer import TokenRequest
 from shared.auth import ANONYMOUS, Authenticator, Role
 from shared.errors import Code, Refusal
+from shared.graphql import GraphQLEndpoint
 from shared.ids import customer_id_of
 from shared.settings import Issuer
 from shared.testing import free_socket, serving
@@ -44,11 +47,15 @@ def token(box: sandbox.Box, **wanted: Any) -> str:
 
 
 async def refused(authenticator: Authenticator, header: str) -> bool:
+    return await refusal_of(authenticator, header) is Code.UNAUTHENTICATED
+
+
+async def refusal_of(authenticator: Authenticator, header: str) -> Code | None:
     try:
         await authenticator.authenticate(header)
     except Refusal as refusal:
-        return refusal.code is Code.UNAUTHENTICATED
-    return False
+        return refusal.code
+    return None
 
 
 async def test_a_shopper_is_the_customer_of_its_issuer_and_subject(
@@ -237,18 +244,33 @@ async def test_old_keys_serve_while_the_issuer_hangs_but_not_for_ever() -> None:
         assert not keys._fetching.done()
         await keys.close()
         keys._fetched_at = time.monotonic() - 4000
-        assert await refused(authenticator, issuer.token("too late"))
+        assert await refusal_of(authenticator, issuer.token("too late")) is Code.SERVICE_UNAVAILABLE
 
 
-async def test_an_unknown_key_asks_again_only_after_a_while_also_when_the_issuer_fails() -> None:
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [({"keys": [GOOD]}, Code.UNAUTHENTICATED), (["broken"], Code.SERVICE_UNAVAILABLE)],
+)
+async def test_an_unknown_key_asks_again_only_after_a_while_also_when_the_issuer_fails(
+    document: Any, told: Code
+) -> None:
     async with asking({"keys": [GOOD]}) as (issuer, authenticator):
         await authenticator.authenticate(issuer.token("first"))
-        issuer.document = ["broken"]
+        issuer.document = document
         keys = authenticator._verifier._keys[issuer.url]
         keys._fetched_at = keys._tried_at = time.monotonic() - 60
         for n in range(5):
-            assert await refused(authenticator, issuer.token(f"{n}", kid="unknown"))
+            assert await refusal_of(authenticator, issuer.token(f"{n}", kid="unknown")) is told
         assert issuer.fetches == 2
+
+
+async def test_a_token_may_be_good_while_its_issuer_is_away_and_is_when_it_is_back() -> None:
+    """As a guest's is whose first request to a service falls into a restart of orders."""
+    async with asking(["broken"]) as (issuer, authenticator):
+        assert await refusal_of(authenticator, issuer.token("ann")) is Code.SERVICE_UNAVAILABLE
+        issuer.document = {"keys": [GOOD]}
+        authenticator._verifier._keys[issuer.url]._tried_at -= 3
+        assert (await authenticator.authenticate(issuer.token("ann"))).subject == "ann"
 
 
 async def test_keys_that_we_cannot_use_are_skipped() -> None:
@@ -264,10 +286,30 @@ async def test_keys_that_we_cannot_use_are_skipped() -> None:
         assert (await authenticator.authenticate(issuer.token("ann"))).subject == "ann"
 
 
-@pytest.mark.parametrize(
-    "document", [[], "keys", None, 5, {}, {"keys": {}}, {"keys": None}, {"keys": ["one"]}]
-)
+@pytest.mark.parametrize("document", [[], "keys", None, 5, {}, {"keys": {}}, {"keys": None}])
 async def test_a_document_that_is_no_key_set_refuses_and_breaks_nothing(document: Any) -> None:
     async with asking(document) as (issuer, authenticator):
-        assert await refused(authenticator, issuer.token("ann"))
+        assert await refusal_of(authenticator, issuer.token("ann")) is Code.SERVICE_UNAVAILABLE
         assert issuer.fetches == 1
+
+
+async def test_a_key_set_without_a_key_that_we_can_use_is_an_answer() -> None:
+    async with asking({"keys": ["one"]}) as (issuer, authenticator):
+        assert await refused(authenticator, issuer.token("ann"))
+
+
+async def test_one_caller_whose_issuer_is_away_makes_the_service_no_worse_for_others() -> None:
+    """HTTP 503 would open the gateway's breaker for everybody."""
+
+    @strawberry.type
+    class Query:
+        one: int = 1
+
+    async with asking(["broken"]) as (issuer, authenticator):
+        endpoint = GraphQLEndpoint(strawberry.Schema(Query), authenticator, None)
+        app = Starlette(routes=[Mount("/graphql", endpoint)])
+        async with serving(app, free_socket()) as url, ClientBuilder().build() as client:
+            request = client.post(f"{url}/graphql").header("authorization", issuer.token("ann"))
+            answer = await request.body_json({"query": "{ one }"}).build().send()
+            (error,) = (await answer.json())["errors"]
+    assert (answer.status, error["extensions"]["code"]) == (200, "SERVICE_UNAVAILABLE")

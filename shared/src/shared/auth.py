@@ -91,7 +91,8 @@ ANONYMOUS = Principal(Role.ANONYMOUS, "anonymous")
 class Keys:
     """An issuer's keys by `kid`: fresh for five minutes, and good for an hour while the issuer cannot be reached.
 
-    One fetch at a time, shared by all who need it; an unknown `kid` asks the issuer again at most every thirty seconds.
+    One fetch at a time, shared by all who need it; an unknown `kid` asks the issuer again at most every thirty seconds, every two
+    while it gives no answer.
     """
 
     def __init__(self, issuer: Issuer, client: Client) -> None:
@@ -100,8 +101,12 @@ class Keys:
         self._fetched_at = self._tried_at = float("-inf")
         self._fetching: asyncio.Task[None] | None = None
 
-    async def get(self, kid: str) -> jwt.PyJWK | None:
-        """None for an unknown key. A known one is answered at once, and refreshed in the background when it is old."""
+    async def get(self, kid: str) -> jwt.PyJWK:
+        """A known key is answered at once, and refreshed in the background when it is old.
+
+        Raises Refusal UNAUTHENTICATED for a key that the issuer does not have, SERVICE_UNAVAILABLE where it could not be asked: such
+        a token may well be good, and who is told to sign in again for it has lost what was under way.
+        """
         key = self._known(kid)
         if (key is None or self._age() > _KEYS_FRESH_SECONDS) and self._may_fetch():
             self._tried_at = time.monotonic()
@@ -109,6 +114,12 @@ class Keys:
         if key is None and self._fetching is not None:
             await asyncio.wait({self._fetching})
             key = self._known(kid)
+        if key is None and self._is_out_of_reach():
+            raise Refusal(
+                Code.SERVICE_UNAVAILABLE, "The token's issuer cannot be asked for its keys: try again"
+            )
+        if key is None:
+            raise Refusal(Code.UNAUTHENTICATED, "The token's key is unknown")
         return key
 
     async def close(self) -> None:
@@ -122,9 +133,12 @@ class Keys:
     def _age(self) -> float:
         return time.monotonic() - self._fetched_at
 
+    def _is_out_of_reach(self) -> bool:
+        """The last fetch brought nothing."""
+        return self._fetched_at < self._tried_at
+
     def _may_fetch(self) -> bool:
-        """Without any key nobody can sign in: then it is worth asking sooner."""
-        pause = _KEYS_REFETCH_SECONDS if self._age() <= _KEYS_STALE_SECONDS else _KEYS_RETRY_SECONDS
+        pause = _KEYS_RETRY_SECONDS if self._is_out_of_reach() else _KEYS_REFETCH_SECONDS
         idle = self._fetching is None or self._fetching.done()
         return idle and time.monotonic() - self._tried_at > pause
 
@@ -173,14 +187,16 @@ class Verifier:
         await self._client.close()
 
     async def verify(self, token: str) -> tuple[dict[str, Any], Issuer]:
-        """The token's claims, and whose they are. Raises Refusal UNAUTHENTICATED; `expired` is true of what the issuer did sign, but too long ago."""
+        """The token's claims, and whose they are.
+
+        Raises Refusal UNAUTHENTICATED (`expired` is true of what the issuer did sign, but too long ago), SERVICE_UNAVAILABLE where an
+        issuer cannot be asked for the token's key.
+        """
         try:
             header = jwt.get_unverified_header(token)
             unverified = jwt.decode(token, options={"verify_signature": False})
             issuer = self._issuers[unverified["iss"]]
             key = await self._keys[issuer.issuer].get(header["kid"])
-            if key is None:
-                raise Refusal(Code.UNAUTHENTICATED, "The token's key is unknown")
             claims: dict[str, Any] = jwt.decode(
                 token,
                 key,
@@ -210,7 +226,7 @@ class Authenticator:
         await self._verifier.close()
 
     async def authenticate(self, authorization: str | None) -> Principal:
-        """No header is an anonymous caller; a header that does not verify raises Refusal UNAUTHENTICATED."""
+        """No header is an anonymous caller; a header that does not verify raises Refusal UNAUTHENTICATED, or SERVICE_UNAVAILABLE."""
         if not authorization:
             return ANONYMOUS
         scheme, _, token = authorization.partition(" ")

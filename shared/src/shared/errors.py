@@ -25,7 +25,7 @@ class Code(StrEnum):
     ORDER_CHANGED = "ORDER_CHANGED"  # it is no longer what the preview was made of: preview again
     RATE_LIMITED = "RATE_LIMITED"  # too many calls: again after `retryAfter` seconds
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"  # the key was used with other arguments
-    SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"  # it is starting, or its database is away: repeat, a mutation under its Idempotency-Key
+    SERVICE_UNAVAILABLE = "SERVICE_UNAVAILABLE"  # it is starting, or its database or a token's issuer is away: repeat, a mutation under its Idempotency-Key
     INTERNAL = "INTERNAL"  # our fault; the log has it under the request's id
 
 

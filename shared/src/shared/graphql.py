@@ -1,7 +1,7 @@
 """A subgraph's endpoint: one thin ASGI app over a Strawberry schema, with typed errors and a caller in every context.
 
 POST of a JSON object only. A Refusal becomes an error with its closed code; a malformed request is BAD_INPUT; a database that
-is away is SERVICE_UNAVAILABLE; anything else is masked as INTERNAL and logged under the request's id.
+is away, or an issuer whose key a token needs, is SERVICE_UNAVAILABLE; anything else is masked as INTERNAL and logged under the request's id.
 """
 
 import re
@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 MAX_BODY_BYTES = 1024 * 1024
 _JSON = [(b"content-type", b"application/json")]
+_STATUS = {Code.UNAUTHENTICATED: 401, Code.SERVICE_UNAVAILABLE: 200}
+"""Of a refusal before anything ran, others are 400. That one caller's issuer is away must not open the gateway's breaker for all others."""
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}")
 
 
@@ -74,7 +76,7 @@ class GraphQLEndpoint:
             request = _request(scope["method"], await _body(receive))
             context = await self._context(headers, request_id)
         except Refusal as refusal:
-            status = 401 if refusal.code is Code.UNAUTHENTICATED else 400
+            status = _STATUS.get(refusal.code, 400)
             return await _answer(send, status, {"data": None, "errors": [_refused(refusal)]})
         result = await self._operations.execute(
             request["query"], request.get("variables"), request.get("operationName"), context

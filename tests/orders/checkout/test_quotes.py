@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 
 from shared.contracts.orders import OrderPlaced
 from shared.contracts.quotes import destination_hash, items_hash
-from shared.errors import Refusal
+from shared.errors import Code, Refusal
 from shared.settings import Issuer
 from shared.signing import JWKS_PATH, Signer
 from shared.testing import free_socket, serving
@@ -87,6 +87,14 @@ async def test_a_quote_that_does_not_fit_is_refused_by_its_reason(
 ) -> None:
     for asking in (quoting.price, quoting.place):
         assert await refused(asking(*ITEMS, shippingQuote=quote)) == ("INVALID_QUOTE", reason)
+
+
+async def test_a_quote_may_be_good_while_shipping_cannot_be_asked_for_its_key(open_till: Any) -> None:
+    nowhere = Issuer(issuer="shipping", jwks_url="http://127.0.0.1:1/jwks.json")
+    till = await open_till(quote_issuer=nowhere)
+    with pytest.raises(Refusal) as refusal:
+        await till.price(*ITEMS, shippingQuote=a_quote())
+    assert refusal.value.code is Code.SERVICE_UNAVAILABLE
 
 
 async def test_a_quote_is_for_the_items_in_any_order_and_the_address_in_any_case(quoting: Till) -> None:

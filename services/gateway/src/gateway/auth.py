@@ -5,10 +5,11 @@ from typing import TypeAlias
 
 from gateway.federation import Code, RequestRefused
 from shared.auth import Authenticator, Role
+from shared.errors import Code as Refused
 from shared.errors import Refusal
 
 Authenticate: TypeAlias = Callable[[str | None], Awaitable[bool]]
-"""Takes the ``Authorization`` header (None: absent) and says whether its caller has an account, or raises ``Unauthenticated``."""
+"""Takes the ``Authorization`` header (None: absent) and says whether its caller has an account, or raises ``RequestRefused``."""
 
 WITHOUT_ACCOUNT = frozenset({Role.ANONYMOUS, Role.GUEST})
 """A guest's token is had by whoever places an order, so it makes nobody better known."""
@@ -28,6 +29,8 @@ def by_issuers(authenticator: Authenticator) -> Authenticate:
         try:
             return (await authenticator.authenticate(authorization)).role not in WITHOUT_ACCOUNT
         except Refusal as refusal:
+            if refusal.code is Refused.SERVICE_UNAVAILABLE:
+                raise RequestRefused(Code.SERVICE_UNAVAILABLE, refusal.message, status=503) from refusal
             raise Unauthenticated(refusal.message) from refusal
 
     return authenticate

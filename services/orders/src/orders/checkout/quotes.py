@@ -41,13 +41,15 @@ class Quotes:
             await self._verifier.close()
 
     async def read(self, token: str) -> Quote:
-        """Raises Refusal INVALID_QUOTE: `reason` is refused, expired or signature."""
+        """Raises Refusal INVALID_QUOTE (`reason` is refused, expired or signature), SERVICE_UNAVAILABLE where shipping cannot be asked for its key."""
         if self._verifier is None:
             raise _invalid("refused", "This shop takes no shipping quotes")
         try:
             claims, _ = await self._verifier.verify(token)
             return Quote.model_validate(claims)
         except Refusal as refusal:
+            if refusal.code is Code.SERVICE_UNAVAILABLE:
+                raise
             if refusal.details.get("expired"):
                 raise _invalid("expired", "The shipping quote has expired: ask for another") from None
             raise _invalid("signature", "The shipping quote is not ours") from None
