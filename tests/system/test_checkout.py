@@ -55,12 +55,28 @@ async def test_the_answer_has_what_the_browser_needs_to_pay(world: World) -> Non
         ({"contact": {"name": "x" * 5000}}, "BAD_INPUT"),
         ({"contact": {"email": "nope"}}, "BAD_INPUT"),
         ({"contact": {"phone": "abc"}}, "BAD_INPUT"),
+        ({"metadata": ["a"]}, "BAD_INPUT"),
+        ({"metadata": {"a": 2**60}}, "BAD_INPUT"),
+        ({"metadata": {"a": [[{"b": "c\u0000"}]]}}, "BAD_INPUT"),
+        ({"metadata": {"a": "x" * 5000}}, "BAD_INPUT"),
     ],
 )
 async def test_bad_input_gets_a_typed_error(world: World, changes: Reading, code: str) -> None:
     with pytest.raises(Refused) as refused:
         await place(world, **changes)
     assert refused.value.codes == [code]
+
+
+async def test_metadata_comes_back_as_it_was_given_and_staff_s_systems_add_theirs(world: World) -> None:
+    given = {"cart": "c-1", "gift": {"for": "Ann", "wrap": True}, "rates": [0.5, 12, None]}
+    order = await place(world, metadata=given)
+    read = "query($id: ID!) { order(id: $id) { metadata } }"
+    own = await world.shop.ask(read, {"id": order["id"]}, role="shopper", subject="carol")
+    assert own == {"order": {"metadata": given}}
+    literal = "mutation($id: ID!) { updateOrderMetadata(id: $id, metadata: {erp: {no: 7}, cart: null}) { metadata } }"
+    answer = await world.shop.ask(literal, {"id": order["id"]})
+    del given["cart"]
+    assert answer == {"updateOrderMetadata": {"metadata": given | {"erp": {"no": 7}}}}
 
 
 async def test_nobody_orders_without_a_token(world: World) -> None:

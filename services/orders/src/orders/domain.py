@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from orders.metadata import Metadata
 from orders.status import OrderStatus, next_statuses
 from shared.contracts.envelope import Fact
 
@@ -237,7 +238,7 @@ class Order:
     cancelled_at: datetime | None = None
     cancel_reason: str | None = None
     notes: str | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: Metadata | None = None
     channel: Channel = Channel.STOREFRONT
     holds: tuple[Hold, ...] = ()
     discount_code: str | None = None

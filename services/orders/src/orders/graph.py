@@ -8,6 +8,7 @@ import strawberry
 from orders import store
 from orders.domain import Channel, ItemStatus, Line, Order, OrderType, PaymentStatus
 from orders.life.nodes import OrderHold
+from orders.metadata import Metadata
 from orders.status import Command, OrderStatus
 from shared.contracts.money import to_major
 from shared.graphql import Info, iso, maybe_iso
@@ -221,6 +222,9 @@ class OrderNode:
     holds: list[OrderHold]
     channel: Channel
     discount_code: str | None
+    metadata: Metadata | None = strawberry.field(
+        description="What the shop's own systems keep with the order; whoever may see the order sees it."
+    )
     guest_token: str | None = strawberry.field(
         default=None,
         description="For who placed it without an account, in createOrder's answer alone: the bearer token of this one order.",
@@ -285,6 +289,7 @@ def _identity(order: Order) -> dict[str, Any]:
         "next_statuses": list(order.next_statuses),
         "channel": order.channel,
         "discount_code": order.discount_code,
+        "metadata": order.metadata,
         "payment_method": order.payment_method,
         "payment_intent_id": order.payment_intent_id,
         "created_at": iso(order.created_at),

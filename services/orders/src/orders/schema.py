@@ -1,6 +1,7 @@
 """The storefront subgraph of orders: the queries and mutations of its parts, put together."""
 
 import strawberry
+from strawberry.schema.config import StrawberryConfig
 from strawberry.tools import merge_types
 
 from orders.checkout import catalogue, codes
@@ -8,8 +9,14 @@ from orders.checkout import schema as checkout
 from orders.graph import OrderNode
 from orders.life import schema as life
 from orders.lists import schema as lists
+from orders.metadata import MAX_BYTES, Metadata, metadata_of
 
 Query = merge_types("Query", (lists.Query, checkout.Query, codes.Query, life.Query))
 Mutation = merge_types("Mutation", (checkout.Mutation, codes.Mutation, catalogue.Mutation, life.Mutation))
 
-schema = strawberry.federation.Schema(query=Query, mutation=Mutation, types=[OrderNode])
+_METADATA = strawberry.scalar(
+    name="Metadata", description=f"A JSON object of {MAX_BYTES} bytes at most.", parse_value=metadata_of
+)
+_CONFIG = StrawberryConfig(scalar_map={Metadata: _METADATA})
+
+schema = strawberry.federation.Schema(query=Query, mutation=Mutation, types=[OrderNode], config=_CONFIG)

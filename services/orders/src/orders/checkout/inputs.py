@@ -13,6 +13,7 @@ from orders.answering import text
 from orders.checkout.basket import MAX_TOTAL
 from orders.checkout.place import Customer
 from orders.checkout.places import is_country
+from orders.metadata import Metadata
 from shared.auth import Principal
 from shared.commands import uuid_or
 from shared.contracts.money import to_minor
@@ -64,6 +65,7 @@ class CreateOrderInput:
     customer_id: strawberry.ID | None = strawberry.field(
         default=UNSET, description="Staff alone: for whom. That customer's own contact data is used."
     )
+    metadata: Metadata | None = UNSET
 
     def arguments(self) -> dict[str, Any]:
         """For the Idempotency-Key: what is left out is not there, as it was before there was such a field."""
@@ -71,7 +73,7 @@ class CreateOrderInput:
         return {name: value for name, value in given.items() if name not in _NEWER or value}
 
 
-_NEWER = {"discount_code", "shipping_quote", "customer_id"}
+_NEWER = {"discount_code", "shipping_quote", "customer_id", "metadata"}
 
 
 def buyer(principal: Principal, given: CreateOrderInput) -> Customer | UUID:

@@ -12,6 +12,7 @@ from orders.checkout.store import DISCOUNTS
 from orders.decisions import about_order, noted
 from orders.domain import Act, Channel, Decision, Order, PaymentStatus
 from orders.handlers import settle
+from orders.metadata import Metadata
 from orders.status import OrderStatus
 from orders.store import ORDERS
 from orders.tables import customers
@@ -51,6 +52,7 @@ class Placing:
     unpaid_expiry: timedelta
     code: DiscountCode | None = None
     customer_is_known: bool = False
+    metadata: Metadata | None = None
 
 
 async def place(placing: Placing, actor: str, tx: Tx) -> str:
@@ -109,6 +111,7 @@ def _placed(
         channel=placing.channel,
         discount_code=code.code if code is not None else None,
         discount_counted=code is not None and code.is_limited,
+        metadata=placing.metadata,
     )
 
 

@@ -29,6 +29,7 @@ from orders.checkout.store import DISCOUNTS, discount_code
 from orders.checkout.taxes import Destination
 from orders.domain import Channel, Order, PaymentStatus
 from orders.graph import OrderNode
+from orders.metadata import merged
 from orders.store import ORDERS
 from shared.auth import Principal, Role
 from shared.commands import Command, Locking, Once, execute_prepared
@@ -125,6 +126,7 @@ async def _placing(info: Info, wanted: CreateOrderInput, placed: dict[str, Order
         billing_address=named(billing, customer.name),
         unpaid_expiry=timedelta(seconds=service.settings.unpaid_expiry),
         code=code,
+        metadata=merged(None, wanted.metadata or None),
         customer_is_known=customer.is_known(sku),
     )
     actor = "guest" if principal.role is Role.ANONYMOUS else actor_of(principal)

@@ -12,13 +12,14 @@ from orders.answering import time_of
 from orders.checkout.inputs import AddressInput, address_of
 from orders.domain import Act, Order, WayOut
 from orders.graph import OrderNode, TimelineEntry, load_order
-from orders.life import changes, items
+from orders.life import changes, commands, items
 from orders.life.answers import OrderEdit, OrderExplanation
 from orders.life.asking import ask, at_once
 from orders.life.commands import refuse
 from orders.life.explanation import explain
 from orders.life.inputs import ItemQuantityInput, kept, pieces, reason_of, required
-from orders.life.rights import RIGHTS, require
+from orders.life.rights import NOTES, RIGHTS, require
+from orders.metadata import Metadata
 from orders.status import Command
 from shared.auth import Principal
 from shared.errors import Code
@@ -114,6 +115,22 @@ class Mutation:
             return changes.release_hold(order_id, str(hold_id), principal, tx)
 
         return await ask(info, "releaseHold", id, {"holdId": str(hold_id)}, command, at_once)
+
+    @strawberry.mutation(
+        description="Sets the names that are given, drops those that are null; all others stay."
+    )
+    async def update_order_metadata(
+        self,
+        info: Info,
+        id: strawberry.ID,  # noqa: A002 - as in seed A
+        metadata: Metadata,
+    ) -> OrderNode:
+        require(info.context.principal, NOTES)
+
+        def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
+            return commands.update_metadata(order_id, metadata, principal, tx)
+
+        return await ask(info, "updateOrderMetadata", id, {"metadata": metadata}, command, at_once)
 
 
 @strawberry.type

@@ -9,6 +9,7 @@ from orders.decisions import decide, derive
 from orders.domain import Act, Decision, Order
 from orders.handlers import settle
 from orders.life import items, parcels, refunds, rights
+from orders.metadata import Metadata, merged
 from orders.status import TABLE, TARGETS, Command, OrderStatus, Refuse
 from orders.store import ORDERS
 from shared.auth import Principal, Scope
@@ -201,6 +202,15 @@ async def update_notes(order_id: str, notes: str, principal: Principal, tx: Tx) 
     order = mine(order_id, principal, tx)
     if notes != order.notes:
         tx.save(ORDERS, replace(order, notes=notes, updated_at=tx.now))
+    return order_id
+
+
+async def update_metadata(order_id: str, given: Metadata, principal: Principal, tx: Tx) -> str:
+    """Raises Refusal ORDER_NOT_FOUND or BAD_INPUT."""
+    order = mine(order_id, principal, tx)
+    metadata = merged(order.metadata, given)
+    if metadata != order.metadata:
+        tx.save(ORDERS, replace(order, metadata=metadata, updated_at=tx.now))
     return order_id
 
 

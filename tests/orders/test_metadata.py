@@ -1,0 +1,63 @@
+"""What a shop's systems keep with an order: bounded, clean, merged by name, and back as it was given."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from orders.metadata import MAX_BYTES, Metadata, merged, metadata_of
+from shared.errors import Code, Refusal
+from support.counter import Counter
+
+UPDATE = (
+    "mutation($id: ID!, $given: Metadata!) { updateOrderMetadata(id: $id, metadata: $given) { metadata } }"
+)
+KEPT = {
+    "cart": "c-1",
+    "gift": True,
+    "points": 12,
+    "rate": 0.5,
+    "note": "für Ann\nwith love",
+    "tags": [{"a": None}],
+}
+
+
+def nested(depth: int) -> Any:
+    return {"a": nested(depth - 1)} if depth else 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *([], "text", 5, True),
+        {"long": "x" * MAX_BYTES},
+        *({"a": "\x00"}, {"\x00": 1}, {"a": [{"b": "\u202e"}]}),
+        *({"a": 2**53}, {"a": -(2**53)}, {"a": 2**64}, {"a": float("nan")}, {"a": [float("inf")]}),
+        nested(300),
+    ],
+)
+def test_what_would_not_come_back_as_it_is_given_is_refused(given: object) -> None:
+    with pytest.raises(Refusal) as refusal:
+        metadata_of(given)
+    assert (refusal.value.code, refusal.value.details) == (Code.BAD_INPUT, {"argument": "metadata"})
+
+
+def test_names_are_set_dropped_and_left() -> None:
+    kept = Metadata({"a": 1, "b": {"x": 1}})
+    assert merged(kept, Metadata({"b": {"y": 2}, "c": 3})) == {"a": 1, "b": {"y": 2}, "c": 3}
+    assert merged(kept, Metadata({"a": None, "b": None, "z": None})) is None
+    assert merged(None, None) is None
+    half = "x" * (MAX_BYTES // 2)
+    with pytest.raises(Refusal):
+        merged(Metadata({"a": half}), Metadata({"b": half}))
+
+
+async def test_two_systems_keep_what_is_theirs_at_the_same_time(counter: Counter) -> None:
+    order = await counter.place(come_to="placed")
+    given = [{f"system{n}": n} for n in range(8)]
+    await asyncio.gather(*(counter.ask(UPDATE, id=str(order.id), given=each) for each in given))
+    answer = await counter.ask(UPDATE, id=str(order.id), given={"system0": None, **KEPT})
+    assert answer["metadata"] == {f"system{n}": n for n in range(1, 8)} | KEPT
+    before = await counter.read(order)
+    await counter.ask(UPDATE, id=str(order.id), given={"cart": "c-1"})
+    assert await counter.read(order) == before
