@@ -6,6 +6,7 @@ service's inbox. `shared.delivery` makes facts arrive twice, shuffled, or again 
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -19,6 +20,14 @@ from shared.service import Service
 SOON_SECONDS = 300
 """A job that is due within this time is in flight (a retry); later ones are deadlines."""
 SETTLE_SECONDS = 90
+_SOON = "state = 'due' AND due_at < now() + $1::float * interval '1 second'"
+_JOBS = f"SELECT count(*) FROM jobs WHERE {_SOON}"  # noqa: S608 - constants of this module
+_WAITING = f"""
+(SELECT format('%s of %s, attempt %s, due %s: %s', kind, key, attempts, due_at, last_error) AS what
+ FROM jobs WHERE {_SOON} ORDER BY due_at LIMIT 5)
+UNION ALL
+(SELECT format('dead letter of %s: %s', aggregate_key, reason) FROM dead_letters ORDER BY id LIMIT 5)
+"""  # noqa: S608 - constants of this module
 
 
 class Unsettled(AssertionError):
@@ -37,14 +46,22 @@ class Network:
 
     async def settle(self, seconds: float = SETTLE_SECONDS) -> None:
         """Return when nothing is in flight, twice in a row. Raises Unsettled."""
-        quiet = 0
-        for _ in range(int(seconds / 0.05)):
+        quiet, until = 0, time.monotonic() + seconds
+        while quiet < 2:  # noqa: PLR2004 - what left one place may not have been counted in the next yet
             in_flight = await self._in_flight()
             quiet = 0 if in_flight else quiet + 1
-            if quiet == 2:  # noqa: PLR2004 - what left one place may not have been counted in the next yet
-                return
+            if in_flight and time.monotonic() > until:
+                raise Unsettled(f"after {seconds} s: {in_flight}, {await self._why()}")
             await asyncio.sleep(0.05)
-        raise Unsettled(f"after {seconds} s: {in_flight}")
+
+    async def _why(self) -> list[str]:
+        """The first few jobs and letters of each service that it waits for."""
+        found: list[str] = []
+        for name, service in self.services.items():
+            async with service.db.connection() as conn:
+                rows = await conn.fetch(_WAITING, float(SOON_SECONDS))
+            found += [f"{name}: {row['what']}" for row in rows]
+        return found
 
     async def _in_flight(self) -> dict[str, int]:
         found: dict[str, int] = {}
@@ -53,10 +70,7 @@ class Network:
         for name, service in self.services.items():
             async with service.db.connection() as conn:
                 found[f"{name} outbox"] = await conn.fetchval("SELECT count(*) FROM outbox_pending")
-                found[f"{name} jobs"] = await conn.fetchval(
-                    "SELECT count(*) FROM jobs WHERE state = 'due' AND due_at < now() + $1::float * interval '1 second'",
-                    float(SOON_SECONDS),
-                )
+                found[f"{name} jobs"] = await conn.fetchval(_JOBS, float(SOON_SECONDS))
         for name in self.services:
             found[f"{name} unheard"] = await self._unheard(name)
         return {what: count for what, count in found.items() if count}
