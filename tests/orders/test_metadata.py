@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from graphql import GraphQLError
 
 from orders.metadata import MAX_BYTES, Metadata, merged, metadata_of
 from shared.errors import Code, Refusal
@@ -33,7 +34,7 @@ def nested(depth: int) -> Any:
         {"long": "x" * MAX_BYTES},
         *({"a": "\x00"}, {"\x00": 1}, {"a": [{"b": "\u202e"}]}),
         *({"a": 2**53}, {"a": -(2**53)}, {"a": 2**64}, {"a": float("nan")}, {"a": [float("inf")]}),
-        nested(300),
+        *(nested(17), nested(300)),
     ],
 )
 def test_what_would_not_come_back_as_it_is_given_is_refused(given: object) -> None:
@@ -50,6 +51,24 @@ def test_names_are_set_dropped_and_left() -> None:
     half = "x" * (MAX_BYTES // 2)
     with pytest.raises(Refusal):
         merged(Metadata({"a": half}), Metadata({"b": half}))
+
+
+def test_as_deep_as_it_may_be_it_is_kept() -> None:
+    assert metadata_of(nested(16)) == nested(16)
+
+
+@pytest.mark.parametrize("cart", ["c-1", None])
+async def test_variables_stand_for_parts_of_a_literal(counter: Counter, cart: str | None) -> None:
+    order = await counter.place(come_to="placed")
+    document = (
+        "mutation($id: ID!, $cart: String, $no: Int, $none: String) {"
+        " updateOrderMetadata(id: $id, metadata: {cart: $cart, a: [{no: $no}, $none], b: $none}) { metadata } }"
+    )
+    given: dict[str, Any] = {"cart": cart} if cart else {}
+    answer = await counter.ask(document, id=str(order.id), no=7, **given)
+    assert answer["metadata"] == {**given, "a": [{"no": 7}, None]}
+    with pytest.raises(GraphQLError):
+        await counter.ask(document, id=str(order.id), cart="\x00")
 
 
 async def test_two_systems_keep_what_is_theirs_at_the_same_time(counter: Counter) -> None:

@@ -1,7 +1,7 @@
 """Placing an order: prices are the shop's, refusals are typed, and a repeat is the same order."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -73,10 +73,35 @@ async def test_metadata_comes_back_as_it_was_given_and_staff_s_systems_add_their
     read = "query($id: ID!) { order(id: $id) { metadata } }"
     own = await world.shop.ask(read, {"id": order["id"]}, role="shopper", subject="carol")
     assert own == {"order": {"metadata": given}}
-    literal = "mutation($id: ID!) { updateOrderMetadata(id: $id, metadata: {erp: {no: 7}, cart: null}) { metadata } }"
-    answer = await world.shop.ask(literal, {"id": order["id"]})
+    literal = (
+        "mutation($id: ID!, $no: Int, $none: String) {"
+        " updateOrderMetadata(id: $id, metadata: {erp: {no: $no, none: $none}, cart: null}) { metadata } }"
+    )
+    answer = await world.shop.ask(literal, {"id": order["id"], "no": 7})
     del given["cart"]
     assert answer == {"updateOrderMetadata": {"metadata": given | {"erp": {"no": 7}}}}
+
+
+@pytest.mark.parametrize("depth", [17, 250, 300, 900])
+@pytest.mark.parametrize("bracket", ["{a: %s}", "[%s]"])
+async def test_metadata_nested_too_deeply_is_bad_input_however_it_is_written(
+    world: World, depth: int, bracket: str
+) -> None:
+    written, given = "1", cast("Any", 1)
+    for _ in range(depth - 1):
+        written, given = bracket % written, {"a": given} if "a" in bracket else [given]
+    mutation = "updateOrderMetadata(id: $id, metadata: {a: %s}) { id }"
+    by_variable = (
+        "mutation($id: ID!, $given: Metadata!) { updateOrderMetadata(id: $id, metadata: $given) { id } }"
+    )
+    asked: list[tuple[str, Reading]] = [
+        (f"mutation($id: ID!) {{ {mutation % written} }}", {}),
+        (by_variable, {"given": {"a": given}}),
+    ]
+    for document, variables in asked:
+        with pytest.raises(Refused) as refused:
+            await world.shop.ask(document, {"id": str(uuid4()), **variables})
+        assert set(refused.value.codes) <= {"BAD_INPUT", "GRAPHQL_PARSE_FAILED", "QUERY_TOO_COMPLEX"}
 
 
 async def test_nobody_orders_without_a_token(world: World) -> None:

@@ -117,8 +117,9 @@ def _request(method: str, body: bytes) -> dict[str, Any]:
 
 
 async def _answer(send: Send, status: int, payload: object) -> None:
+    body = orjson.dumps(payload)
     await send({"type": "http.response.start", "status": status, "headers": _JSON})
-    await send({"type": "http.response.body", "body": orjson.dumps(payload)})
+    await send({"type": "http.response.body", "body": body})
     crash_point("request_answered")
 
 

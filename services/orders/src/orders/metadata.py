@@ -10,6 +10,8 @@ from shared.texts import checked
 
 MAX_BYTES = 4096
 """Of all of it, as JSON."""
+MAX_DEPTH = 16
+"""Of objects and lists in one another. orjson writes no more than 254, so an order deeper than that could never be read."""
 _WHOLE_NUMBERS = range(-(2**53) + 1, 2**53)
 """Those that every reader of JSON reads the same (RFC 8259, 6)."""
 
@@ -21,13 +23,9 @@ def metadata_of(given: object) -> Metadata:
     """What was given. Raises Refusal BAD_INPUT for what is no JSON object, is too large, or would not come back as it is."""
     if not isinstance(given, dict):
         raise _bad("is a JSON object")
-    try:
-        size = len(orjson.dumps(given))
-    except TypeError as error:
-        raise _bad("is nested too deeply, or has a number beyond 64 bits") from error
-    if size > MAX_BYTES:
+    _require_clean(given, MAX_DEPTH)
+    if len(orjson.dumps(given)) > MAX_BYTES:
         raise _bad(f"has {MAX_BYTES} bytes of JSON at most")
-    _require_clean(given)
     return Metadata(given)
 
 
@@ -40,15 +38,17 @@ def merged(kept: Metadata | None, given: Metadata | None) -> Metadata | None:
     return metadata_of({name: value for name, value in both.items() if value is not None}) or None
 
 
-def _require_clean(value: object) -> None:
+def _require_clean(value: object, depth: int) -> None:
     match value:
+        case dict() | list() if not depth:
+            raise _bad(f"is {MAX_DEPTH} levels deep at most")
         case dict():
             for name, inner in value.items():
                 checked("metadata", name, MAX_BYTES)
-                _require_clean(inner)
+                _require_clean(inner, depth - 1)
         case list():
             for inner in value:
-                _require_clean(inner)
+                _require_clean(inner, depth - 1)
         case str():
             checked("metadata", value, MAX_BYTES, lines=True)
         case float() if not math.isfinite(value):

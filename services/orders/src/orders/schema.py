@@ -9,14 +9,11 @@ from orders.checkout import schema as checkout
 from orders.graph import OrderNode
 from orders.life import schema as life
 from orders.lists import schema as lists
-from orders.metadata import MAX_BYTES, Metadata, metadata_of
+from orders.scalars import SCALARS
 
 Query = merge_types("Query", (lists.Query, checkout.Query, codes.Query, life.Query))
 Mutation = merge_types("Mutation", (checkout.Mutation, codes.Mutation, catalogue.Mutation, life.Mutation))
 
-_METADATA = strawberry.scalar(
-    name="Metadata", description=f"A JSON object of {MAX_BYTES} bytes at most.", parse_value=metadata_of
+schema = strawberry.federation.Schema(
+    query=Query, mutation=Mutation, types=[OrderNode], config=StrawberryConfig(scalar_map=SCALARS)
 )
-_CONFIG = StrawberryConfig(scalar_map={Metadata: _METADATA})
-
-schema = strawberry.federation.Schema(query=Query, mutation=Mutation, types=[OrderNode], config=_CONFIG)

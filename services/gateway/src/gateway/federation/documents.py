@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import orjson
 from graphql import (
     DirectiveNode,
     DocumentNode,
@@ -87,6 +88,12 @@ class Documents:
         )
         if isinstance(values, list):
             raise RequestRefused(Code.BAD_INPUT, *values)
+        try:
+            orjson.dumps(values.coerced)
+        except (
+            TypeError
+        ) as deep:  # a scalar of the graph's own may be any JSON, and orjson reads more levels than it writes
+            raise RequestRefused(Code.BAD_INPUT, "A variable is nested too deeply") from deep
         return values.coerced
 
     def _read(self, text: str) -> dict[str | None, Operation] | RequestRefused:
