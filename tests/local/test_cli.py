@@ -1,8 +1,10 @@
 """What people type."""
 
+import json
 import shlex
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -22,6 +24,25 @@ async def ordermesh(launch: Launch, *arguments: str, **variables: str) -> tuple[
 def exported(out: str) -> dict[str, str]:
     words = (shlex.split(line) for line in out.splitlines() if not line.startswith("#"))
     return dict(variable.split("=", 1) for export, variable in words if export == "export")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [({"avalable": False}, "0.avalable: Extra inputs"), ({"sku_id": "MUG"}, "MUG is listed 2 times")],
+)
+async def test_a_catalogue_file_that_cannot_be_meant_is_refused_whole(
+    launch: Launch, tmp_path: Path, change: dict[str, object], complaint: str
+) -> None:
+    usual = {"product_id": "P", "name": "Tea", "price": 1, "shipping_price": 0, "currency": "USD"}
+    skus = [
+        {**usual, "weight_grams": 1, "sku_id": "TEA", **change},
+        {**usual, "weight_grams": 1, "sku_id": "MUG"},
+    ]
+    file = tmp_path / "skus.json"
+    file.write_text(json.dumps(skus))
+    code, out, errors = await ordermesh(launch, "catalog", str(file))
+    assert (code, out) == (1, "")
+    assert complaint in errors
 
 
 async def test_infrastructure_goes_up_once_and_down_without_a_trace(

@@ -138,7 +138,19 @@ async def test_shipping_is_written_down_without_a_move_and_a_new_number_has_no_o
     assert len(await counter.told(order)) == 2
 
 
-@pytest.mark.parametrize("url", ["javascript:alert(1)", "ftp://d.hl/1", "d.hl/1", "https://", "http://[x"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "ftp://d.hl/1",
+        "d.hl/1",
+        "https://",
+        "http://[x",
+        "https://d.hl/a b",
+        "https://ups.com@d.hl/1",
+        "https://d.hl/<b>",
+    ],
+)
 async def test_a_tracking_link_is_a_web_address(counter: Counter, url: str) -> None:
     order = await counter.place()
     given = {"carrier": "DHL", "service": "express", "trackingUrl": url}

@@ -304,6 +304,25 @@ def test_the_order_knows_its_latest_label_at_the_carriers_broker_until_it_goes_b
     assert (gone.shippo_label_url, gone.shippo_shipment_id, gone.shippo_rate_id) == (None, None, None)
 
 
+def test_the_order_s_service_is_that_of_the_parcel_whose_tracking_it_shows() -> None:
+    order, usps = paid(), Tracking("USPS", "9201", None)
+    for shipment in (SHIPMENT, SECOND):
+        order = reached(order, Stage.PREPARED, shipment, {1: 1}).order
+    ours = label_bought(reached(order, Stage.LABELLED, SHIPMENT, {1: 1}).order, labelled(SHIPMENT, 700))
+    assert ours.shipping_service == "priority"
+    sent = shipment_reached(ours, SHIPMENT, Stage.DISPATCHED, {1: 1}, ACT, tracking=usps).order
+    assert (sent.shipping_carrier, sent.shipping_service) == ("USPS", "priority")
+    dhl = Tracking("DHL", "JD01", None)
+    by_hand = shipment_reached(sent, SECOND, Stage.DISPATCHED, {1: 1}, ACT, tracking=dhl).order
+    assert (by_hand.shipping_carrier, by_hand.shipping_service) == ("DHL", None)
+
+
+def test_a_label_leaves_the_service_that_staff_wrote_down_with_a_tracking_number() -> None:
+    written = {"shipping_carrier": "DHL", "shipping_service": "express", "tracking": "JD01"}
+    order = parcels.tracked(reached(paid(), Stage.PREPARED).order, ACT, **written).order
+    assert label_bought(order, labelled(SHIPMENT, 700)).shipping_service == "express"
+
+
 def test_a_label_that_goes_back_takes_no_other_parcels_with_it() -> None:
     one = label_bought(reached(paid(), Stage.LABELLED, SHIPMENT, {1: 2}).order, labelled(SHIPMENT, 700))
     two = label_bought(

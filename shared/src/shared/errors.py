@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Code(StrEnum):
-    """Every value that `extensions.code` of an error may have."""
+    """Every `extensions.code` of a service; the gateway has some of its own (ARCHITECTURE has a table of both)."""
 
     UNAUTHENTICATED = "UNAUTHENTICATED"  # no token, or one that does not verify
     FORBIDDEN = "FORBIDDEN"  # the token is good, its role or scope does not allow this

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -92,6 +92,11 @@ async def test_a_preview_refuses_what_an_order_would(till: Any) -> None:
         {"shippingAddress": {**ADDRESS, "country": "Atlantis"}},
         {"discountCode": "x" * 501},
         {"shippingQuote": "x" * 5000},
+        {"contact": {"email": "nope"}},
+        {"contact": {"phone": "123"}},
+        {"contact": {"name": "x" * 501}},
+        {"billingAddress": {**ADDRESS, "city": ""}},
+        {"customerId": str(uuid4())},
     )
     for bad in every:
         assert await refused(till.price(**bad)) == await refused(till.place(**bad))

@@ -1,5 +1,6 @@
 """What the shop sells: facts on `catalog-skus`, from a file or the demo's four SKUs."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,13 +48,17 @@ async def feed_catalogue(kafka_url: str, shop: Shop) -> None:
 
 def _read(file: Path) -> Sequence[SkuListed]:
     try:
-        return TypeAdapter(tuple[SkuListed, ...]).validate_json(file.read_bytes())
+        skus = TypeAdapter(tuple[SkuListed, ...]).validate_json(file.read_bytes(), extra="forbid")
     except OSError as unreadable:
         raise LauncherError(f"{file} cannot be read: {unreadable.strerror}.") from unreadable
     except ValidationError as invalid:
         first = invalid.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise LauncherError(f"{file}: {where}: {first['msg']}") from invalid
+    listed = Counter(sku.sku_id for sku in skus)
+    if twice := [sku for sku, times in listed.items() if times > 1]:
+        raise LauncherError(f"{file}: {twice[0]} is listed {listed[twice[0]]} times.")
+    return skus
 
 
 def _kafka_url(settings: Settings) -> str:

@@ -79,7 +79,11 @@ def time_of(name: str, value: str | None) -> datetime | None:
         at = datetime.fromisoformat(text(name, value))
     except ValueError:
         at = None
-    if at is None or at.tzinfo is None or at.year not in _YEARS:
+    if at is not None and at.year not in _YEARS:
+        raise Refusal(
+            Code.BAD_INPUT, f"{name} is between the years {_YEARS[0]} and {_YEARS[-1]}", argument=name
+        )
+    if at is None or at.tzinfo is None:
         message = f"{name} is a time in ISO 8601 with its offset, such as 2026-12-24T00:00:00Z"
         raise Refusal(Code.BAD_INPUT, message, argument=name)
     return at.astimezone(UTC)

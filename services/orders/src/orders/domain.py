@@ -115,11 +115,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Where a shipment's label is, and what Shippo knows it by."""
+    """Where a shipment's label is, what Shippo knows it by, and which of the carrier's services it is for."""
 
     url: str | None = None
     shipment_id: str | None = None
     rate_id: str | None = None
+    service: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

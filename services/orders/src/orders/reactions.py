@@ -212,6 +212,7 @@ def shipment_reached(
             **after.followed_by(tracking.number),
             tracking_url=tracking.url,
             shipping_carrier=tracking.carrier,
+            shipping_service=(shipment.label.service or order.shipping_service) if shipment.label else None,
         )
     is_newly_out = stage in OUT and (known is None or known.stage not in OUT)
     cases = _cases(order, after, shipment, act) if is_newly_out else ()
@@ -234,8 +235,9 @@ def _cases(before: Order, after: Order, shipment: Shipment, act: Act) -> tuple[E
 def label_bought(order: Order, fact: ShipmentLabelled) -> Order:
     """The shipment's label cost counts towards what shipping really cost, if it is in the order's currency."""
     cost = fact.cost if fact.currency == order.currency else 0
-    label = Label(fact.label_url, fact.provider_shipment_id, fact.provider_rate_id)
-    return _labelled(replace(order, shipping_service=fact.service), fact.shipment_id, cost, label)
+    label = Label(fact.label_url, fact.provider_shipment_id, fact.provider_rate_id, fact.service)
+    known = order if order.tracking else replace(order, shipping_service=fact.service)
+    return _labelled(known, fact.shipment_id, cost, label)
 
 
 def label_refunded(order: Order, shipment_id: UUID) -> Order:

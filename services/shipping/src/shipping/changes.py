@@ -139,7 +139,11 @@ def split(
         )
     whole, part = _count(shipment.lines), _count(lines)
     if not part or not part < whole:
-        raise Refusal(Code.BAD_INPUT, "lines names some of the shipment's pieces, not all", argument="lines")
+        raise Refusal(
+            Code.BAD_INPUT,
+            "lines names pieces of the shipment: fewer than all, and none that it does not have",
+            argument="lines",
+        )
     parcels = (domain.prepare(consignment, _lines(pieces), new_id(), now) for pieces in (part, whole - part))
     return (domain.void(shipment, now), *parcels)
 

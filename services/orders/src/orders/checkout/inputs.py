@@ -76,6 +76,19 @@ class CreateOrderInput:
 _NEWER = {"discount_code", "shipping_quote", "customer_id", "metadata"}
 
 
+def require_sound(principal: Principal, given: CreateOrderInput) -> None:
+    """What placing it would refuse of what is given beside the goods and where they go, though not what is still missing.
+
+    Raises Refusal BAD_INPUT, UNAUTHENTICATED or FORBIDDEN.
+    """
+    if given.contact is not None:
+        _require_reachable(given.contact)
+    if given.billing_address is not None:
+        address_of(given.billing_address)
+    if given.customer_id:
+        buyer(principal, given)
+
+
 def buyer(principal: Principal, given: CreateOrderInput) -> Customer | UUID:
     """A shopper orders as itself, guests and staff for somebody new, staff also for a customer that there is: then its id.
 
@@ -98,19 +111,24 @@ def _new_customer(principal: Principal, contact: ContactInput, address: AddressI
             "in contact, in shippingAddress or in the token" if own else "in contact or in shippingAddress"
         )
         raise Refusal(Code.BAD_INPUT, f"A name is needed for the parcel: {places}")
-    email = contact.email or (principal.email if own else None)
-    if contact.email and not _EMAIL.fullmatch(text("contact.email", contact.email)):
-        raise Refusal(Code.BAD_INPUT, "contact.email is no email address")
-    if contact.phone and not _PHONE.fullmatch(contact.phone):
-        raise Refusal(Code.BAD_INPUT, "contact.phone is a number such as +14155550123")
+    _require_reachable(contact)
     return Customer(
         id=principal.customer_id or uuid7(),
         issuer=principal.issuer if own else None,
         subject=principal.subject if own else None,
         name=text("name", name),
-        email=email,
+        email=contact.email or (principal.email if own else None),
         phone=contact.phone,
     )
+
+
+def _require_reachable(contact: ContactInput) -> None:
+    if contact.name:
+        text("contact.name", contact.name)
+    if contact.email and not _EMAIL.fullmatch(text("contact.email", contact.email)):
+        raise Refusal(Code.BAD_INPUT, "contact.email is no email address")
+    if contact.phone and not _PHONE.fullmatch(contact.phone):
+        raise Refusal(Code.BAD_INPUT, "contact.phone is a number such as +14155550123")
 
 
 def known_customer(customer_id: UUID, sku: Any) -> Customer:

@@ -21,6 +21,7 @@ from orders.checkout.inputs import (
     buyer,
     known_customer,
     named,
+    require_sound,
 )
 from orders.checkout.nodes import OrderPrice
 from orders.checkout.place import Placing
@@ -50,10 +51,12 @@ _CHANNELS = {
 @strawberry.type
 class Query:
     @strawberry.field(
-        description="The same money as createOrder would charge, and the same refusals; nothing is kept. Open to everybody."
+        description="The same money as createOrder would charge, and the same refusals of what is given; nothing is kept. Who orders"
+        " may still be missing. Open to everybody."
     )
     async def price_order(self, info: Info, input: CreateOrderInput) -> OrderPrice:  # noqa: A002 - the habit of GraphQL
         now, nobody = datetime.now(UTC), uuid7()
+        require_sound(info.context.principal, input)
         wanted, _ = await _basket(info, input, address_of(input.shipping_address), now, nobody)
         code = await _code(info, input)
         return OrderPrice.of(basket.offer(wanted, info.context.service.checkout.terms, code, now))

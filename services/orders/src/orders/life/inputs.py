@@ -1,5 +1,6 @@
 """What the mutations of an order's life take, checked before a command sees it. Raises Refusal BAD_INPUT."""
 
+import re
 from urllib.parse import urlsplit
 
 import strawberry
@@ -11,6 +12,8 @@ from shared.texts import checked
 
 MAX_NOTES = 5_000
 MAX_ITEMS = 100
+
+_NOT_IN_A_LINK = re.compile(r"[\s<>\"\\]")
 
 
 @strawberry.input
@@ -68,12 +71,17 @@ def optional(name: str, value: str | None) -> str | None:
 
 
 def link(name: str, value: str | None) -> str | None:
-    """A web address: shoppers follow it, so nothing but http and https."""
+    """A web address: shoppers follow it, so nothing but http and https, and nothing that makes it look like another."""
     url = optional(name, value)
-    try:
-        is_link = url is None or (urlsplit(url).scheme in {"http", "https"} and urlsplit(url).hostname)
-    except ValueError:
-        is_link = False
-    if not is_link:
+    if url is not None and not _is_link(url):
         raise Refusal(Code.BAD_INPUT, f"{name} is an http or https address", argument=name)
     return url
+
+
+def _is_link(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    is_web = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    return is_web and "@" not in parts.netloc and not _NOT_IN_A_LINK.search(url)

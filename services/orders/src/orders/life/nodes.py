@@ -9,7 +9,8 @@ from shared.graphql import iso, maybe_iso
 
 strawberry.enum(
     ItemStatus,
-    description="How far the pieces of an item have come that are still wanted: the least of them counts.",
+    description="How far the pieces of an item have come that are still wanted. IN_FULFILMENT as soon as one of them has a label or"
+    " is out; SHIPPED, DELIVERED and RETURNED when all are.",
 )
 strawberry.enum(
     WayOut,

@@ -76,7 +76,9 @@ class ShippedOrderFilterInput:
     search: str | None = strawberry.UNSET
 
 
-@strawberry.input(description="field: createdAt or total; direction: ASC or DESC (the default).")
+@strawberry.input(
+    description="field: createdAt or total (not of a search); direction: ASC or DESC (the default)."
+)
 class SortInput:
     field: str
     direction: str | None = strawberry.UNSET

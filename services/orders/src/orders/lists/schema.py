@@ -49,7 +49,7 @@ class Query:
     async def order_by_number(self, info: Info, order_number: str) -> OrderNode | None:
         principal = info.context.principal
         principal.require_signed_in()
-        number = text("orderNumber", order_number)
+        number = text("orderNumber", order_number).strip().upper()
         order = await store.order_by_number(info.context.service.db, principal, number)
         return node(info, order) if order else None
 

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, and_, literal_column, or_, select, text, true
+from sqlalchemy import ColumnElement, Text, and_, func, literal_column, or_, select, text, true
 from sqlalchemy.dialects.postgresql import JSONB
 
 from orders.tables import SEARCHED, customers, orders
@@ -17,6 +17,7 @@ _END_OF_A_PHONE, _PHONE = 4, 7
 """How many digits alone are the end of a telephone number, and how many any part of it (a subscriber's number)."""
 
 _SHORTER_NUMBER = re.compile(r"[A-Z0-9]{2,8}-(?P<date>\d{0,8})(?:-\d{0,4})?", re.ASCII)
+_LAST_PARTS = re.compile(r"(?:(?P<date>[0-9]{8})-)?(?P<sequence>[0-9]+)")
 _DAYS_OF_DIGITS = {4: 366, 5: 280, 6: 31, 7: 10, 8: 1}
 """How many days begin with the same so many digits of YYYYMMDD, at most."""
 _PLACED_WITHIN = timedelta(hours=1)
@@ -28,14 +29,19 @@ _LETTER = re.compile(r"[^\W_]")
 
 
 def meanings(term: str) -> list[ColumnElement[bool]]:
-    """What a term may be of an order itself: its number, the last part of that, or the number of one of its parcels."""
+    """What a term may be of an order itself: its number, the end of that, or the number of one of its parcels."""
     found = [_numbered(term.upper())]
     for each in sorted({term, term.upper()}):
         found += [orders.c.tracking.like(prefix(each)), _of_an_earlier_parcel(each)]
-    if _are_digits(term):
-        sequence = literal_column("ltrim(split_part(orders.order_number, '-', 3), '0')", Text)
-        found.append(sequence == term.lstrip("0"))
+    if last := _LAST_PARTS.fullmatch(term):
+        found.append(_ending(last["date"], last["sequence"]))
     return found
+
+
+def _ending(date_: str | None, sequence: str) -> ColumnElement[bool]:
+    """Orders by the end of their number: its last part has an index, and the date before it is looked at then."""
+    last = literal_column("ltrim(split_part(orders.order_number, '-', 3), '0')", Text) == sequence.lstrip("0")
+    return last if date_ is None else and_(last, func.split_part(orders.c.order_number, "-", 2) == date_)
 
 
 def _of_an_earlier_parcel(tracking: str) -> ColumnElement[bool]:
