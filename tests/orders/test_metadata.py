@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import orjson
 import pytest
 from graphql import GraphQLError
 
@@ -33,7 +34,15 @@ def nested(depth: int) -> Any:
         *([], "text", 5, True),
         {"long": "x" * MAX_BYTES},
         *({"a": "\x00"}, {"\x00": 1}, {"a": [{"b": "\u202e"}]}),
-        *({"a": 2**53}, {"a": -(2**53)}, {"a": 2**64}, {"a": float("nan")}, {"a": [float("inf")]}),
+        *(
+            {"a": 2**53},
+            {"a": -(2**53)},
+            {"a": 2**64},
+            {"a": 1e17},
+            {"a": [-1e300]},
+            {"a": float("nan")},
+            {"a": [float("inf")]},
+        ),
         *(nested(17), nested(300)),
     ],
 )
@@ -80,3 +89,10 @@ async def test_two_systems_keep_what_is_theirs_at_the_same_time(counter: Counter
     before = await counter.read(order)
     await counter.ask(UPDATE, id=str(order.id), given={"cart": "c-1"})
     assert await counter.read(order) == before
+
+
+async def test_what_python_holds_for_equal_is_kept_as_it_is_given(counter: Counter) -> None:
+    order = await counter.place(come_to="placed")
+    for gift in (1, True, 1.0, [0], [False]):
+        answer = await counter.ask(UPDATE, id=str(order.id), given={"gift": gift})
+        assert orjson.dumps(answer["metadata"]) == orjson.dumps({"gift": gift})

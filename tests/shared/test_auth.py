@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import jwt
 import pytest
@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
+from strawberry.scalars import JSON
 
 import sandbox
 from sandbox.issuer import TokenRequest
@@ -313,3 +314,25 @@ async def test_one_caller_whose_issuer_is_away_makes_the_service_no_worse_for_ot
             answer = await request.body_json({"query": "{ one }"}).build().send()
             (error,) = (await answer.json())["errors"]
     assert (answer.status, error["extensions"]["code"]) == (200, "SERVICE_UNAVAILABLE")
+
+
+async def test_an_answer_that_cannot_be_written_is_an_answer_all_the_same() -> None:
+    """A connection that broke off would open it too."""
+    deep: Any = 1
+    for _ in range(300):
+        deep = [deep]
+
+    @strawberry.type
+    class Query:
+        @strawberry.field
+        def deep(self) -> JSON:
+            return cast("JSON", deep)
+
+    async with asking([]) as (_, authenticator):
+        endpoint = GraphQLEndpoint(strawberry.Schema(Query), authenticator, None)
+        app = Starlette(routes=[Mount("/graphql", endpoint)])
+        async with serving(app, free_socket()) as url, ClientBuilder().build() as client:
+            request = client.post(f"{url}/graphql").body_json({"query": "{ deep }"})
+            answer = await request.build().send()
+            (error,) = (await answer.json())["errors"]
+    assert (answer.status, error["extensions"]["code"]) == (200, "INTERNAL")

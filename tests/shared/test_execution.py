@@ -29,6 +29,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from strawberry.dataloader import DataLoader
 from strawberry.extensions import SchemaExtension
+from strawberry.schema.config import StrawberryConfig
 from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 
 import notifications.schema
@@ -36,6 +37,7 @@ import orders.graph
 import orders.lists.pages
 import payments.schema
 import shipping.graph
+from orders.scalars import SCALARS
 from shared.auth import Principal, Role
 from shared.execution import CompiledExecutor, Completers, Operations
 from shared.graphql import Context
@@ -64,7 +66,8 @@ def rooted(type_: Any) -> strawberry.Schema:
         "lists": strawberry.field(resolver=lists, graphql_type=list[type_]),
     }
     query = type("Query", (), {"__annotations__": fields, **resolved})
-    return strawberry.federation.Schema(query=strawberry.type(query), types=[type_])
+    config = StrawberryConfig(scalar_map=SCALARS)
+    return strawberry.federation.Schema(query=strawberry.type(query), types=[type_], config=config)
 
 
 SCHEMAS = {

@@ -166,7 +166,8 @@ WAITING: dict[str, dict[str, Any]] = dict(
 
 
 async def placed(db: Database, **changes: Any) -> UUID:
-    order = an_order(created_at=LONG_AGO, updated_at=LONG_AGO, **changes)
+    """Somebody wrote a note just now, which is nothing that it waits for."""
+    order = an_order(created_at=LONG_AGO, updated_at=datetime.now(UTC), **changes)
 
     async def command(tx: Tx) -> str:
         tx.add(ORDERS, order)

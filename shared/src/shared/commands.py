@@ -68,11 +68,16 @@ async def execute_prepared(
     """`execute` for a command that must read first (prices); only then is it known what it locks, if anything.
 
     A Refusal of the preparation is remembered like the command's own, and a repeat is answered by what the first try came
-    to, whatever its preparation finds now. Raises Refusal.
+    to, whatever its preparation finds now. Raises Refusal: SERVICE_UNAVAILABLE is not remembered, for its caller is told to repeat.
     """
     try:
         prepared = await prepare()
     except Refusal as refusal:
+        if refusal.code is Code.SERVICE_UNAVAILABLE:
+            known = await _recall(db, once) if once is not None else None
+            if known is None:
+                raise
+            return known
         prepared = _refusing(refusal)
     locking = prepared if isinstance(prepared, Locking) else Locking(prepared, ())
     return await execute(

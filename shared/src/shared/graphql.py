@@ -81,7 +81,12 @@ class GraphQLEndpoint:
         result = await self._operations.execute(
             request["query"], request.get("variables"), request.get("operationName"), context
         )
-        return await _answer(send, 200, _payload(result))
+        try:
+            return await _answer(send, 200, _payload(result))
+        except TypeError as unwritable:
+            # Nothing was sent. A connection that broke off would open the gateway's breaker for everybody.
+            fault = GraphQLError("the answer is no JSON", original_error=unwritable)
+            return await _answer(send, 200, _payload(ExecutionResult(None, [fault])))
 
     async def _context(self, headers: Mapping[str, str], request_id: str) -> Context:
         principal = await self._authenticator.authenticate(headers.get("authorization"))
@@ -117,6 +122,7 @@ def _request(method: str, body: bytes) -> dict[str, Any]:
 
 
 async def _answer(send: Send, status: int, payload: object) -> None:
+    """Raises TypeError, before anything is sent, for what JSON cannot hold."""
     body = orjson.dumps(payload)
     await send({"type": "http.response.start", "status": status, "headers": _JSON})
     await send({"type": "http.response.body", "body": body})

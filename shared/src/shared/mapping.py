@@ -17,6 +17,7 @@ from sqlalchemy import Column, Table
 from sqlalchemy.dialects import postgresql
 
 T = TypeVar("T")
+_SAME = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy leaves it untyped
 
 
@@ -71,7 +72,14 @@ class Mapping(Generic[T]):
 
     def changed(self, before: T, after: T) -> set[str]:
         return {name for name in self.columns if getattr(before, name) is not getattr(after, name)
-                and getattr(before, name) != getattr(after, name)}  # fmt: skip
+                and differ(getattr(before, name), getattr(after, name))}  # fmt: skip
+
+
+def differ(before: object, after: object) -> bool:
+    """JSON tells 1 from true and from 1.0, which to Python are equal, within objects too."""
+    if before != after or not isinstance(after, dict):
+        return before != after
+    return orjson.dumps(before, option=_SAME) != orjson.dumps(after, option=_SAME)
 
 
 def decoder(entity: type[T]) -> Callable[[Dict[str, Any]], T]:

@@ -122,3 +122,17 @@ async def is_refused(till: Till, quote: str) -> bool:
 
 async def test_a_shop_without_an_issuer_takes_no_quotes(till: Till) -> None:
     assert await refused(till.place(*ITEMS, shippingQuote=a_quote())) == ("INVALID_QUOTE", "refused")
+
+
+async def test_an_order_that_shippings_absence_kept_from_being_placed_is_placed_under_the_same_key(
+    quoting: Till, open_till: Any
+) -> None:
+    away = await open_till(quote_issuer=Issuer(issuer="shipping", jwks_url="http://127.0.0.1:1/jwks.json"))
+    quote = a_quote()
+    for _ in range(2):
+        with pytest.raises(Refusal) as refusal:
+            await away.place(*ITEMS, key="quoted-2", shippingQuote=quote)
+        assert refusal.value.code is Code.SERVICE_UNAVAILABLE
+    placed = await quoting.place(*ITEMS, key="quoted-2", shippingQuote=quote)
+    again = await away.place(*ITEMS, key="quoted-2", shippingQuote=quote)
+    assert again["id"] == placed["id"]

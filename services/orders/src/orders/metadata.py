@@ -12,8 +12,8 @@ MAX_BYTES = 4096
 """Of all of it, as JSON."""
 MAX_DEPTH = 16
 """Of objects and lists in one another. orjson writes no more than 254, so an order deeper than that could never be read."""
-_WHOLE_NUMBERS = range(-(2**53) + 1, 2**53)
-"""Those that every reader of JSON reads the same (RFC 8259, 6)."""
+_NUMBERS_END = 2**53
+"""From here on not every reader of JSON reads a number the same (RFC 8259, 6): PostgreSQL makes an integer of 1e17."""
 
 
 Metadata = NewType("Metadata", dict[str, Any])
@@ -53,8 +53,8 @@ def _require_clean(value: object, depth: int) -> None:
             checked("metadata", value, MAX_BYTES, lines=True)
         case float() if not math.isfinite(value):
             raise _bad("has a number that is none")
-        case int() if value not in _WHOLE_NUMBERS:
-            raise _bad("has a whole number beyond 2^53: write it as text")
+        case int() | float() if abs(value) >= _NUMBERS_END:
+            raise _bad("has a number beyond 2^53: write it as text")
 
 
 def _bad(what: str) -> Refusal:

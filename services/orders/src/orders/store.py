@@ -34,21 +34,28 @@ from shared.visibility import Reading, visible, visible_to
 
 MAX_TIMELINE = 200
 _NUMBERS_AT_ONCE = 20
+_REFUND_REQUESTED = (
+    "(SELECT min(CAST(r ->> 'requested_at' AS timestamptz)) FROM jsonb_array_elements(refunds) AS r"
+    " WHERE r ->> 'status' = 'REQUESTED')"
+)
 OVERDUE = {
     "its payment to be prepared": (
         timedelta(minutes=15),
         "created_at",
         "status = 'PENDING' AND payment_intent_id IS NULL",
     ),
-    "its payment, which is being processed": (timedelta(days=7), "updated_at", "payment_processing"),
+    "its payment, which is being processed": (timedelta(days=7), "created_at", "payment_processing"),
     "its shipment, being paid": (
         timedelta(minutes=15),
         "paid_at",
         "status = 'PROCESSING' AND shipments = '[]'",
     ),
-    "a refund": (timedelta(days=1), "updated_at", """refunds @> '[{"status": "REQUESTED"}]'"""),
+    "a refund": (timedelta(days=1), _REFUND_REQUESTED, """refunds @> '[{"status": "REQUESTED"}]'"""),
 }
-"""What an order may wait for and for how long, since when, and the condition: each has an index. A bank debit takes days."""
+"""What an order may wait for and for how long, since when, and the condition: each has an index. A bank debit takes days.
+
+Never since `updated_at`: whoever writes a note every day would keep the order from ever being told of.
+"""
 
 
 def _shipment(raw: dict[str, Any]) -> Shipment:

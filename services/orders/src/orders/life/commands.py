@@ -16,6 +16,7 @@ from shared.auth import Principal, Scope
 from shared.commands import uuid_or
 from shared.contracts.money import to_major, to_minor
 from shared.errors import Code, Refusal
+from shared.mapping import differ
 from shared.tx import Tx
 
 Limits = Mapping[Scope, int]
@@ -209,7 +210,7 @@ async def update_metadata(order_id: str, given: Metadata, principal: Principal, 
     """Raises Refusal ORDER_NOT_FOUND or BAD_INPUT."""
     order = mine(order_id, principal, tx)
     metadata = merged(order.metadata, given)
-    if metadata != order.metadata:
+    if differ(order.metadata, metadata):
         tx.save(ORDERS, replace(order, metadata=metadata, updated_at=tx.now))
     return order_id
 
