@@ -1,16 +1,19 @@
 """From the event log to a real broker: nothing lost, no key's events overtaking one another."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import orjson
+import pytest
 from aiokafka import AIOKafkaConsumer
 
 from ordermesh.infrastructure import Infrastructure
+from shared import outbox
 from shared.bus import Bus, create_topics
 from shared.commands import Command, execute
 from shared.contracts.topics import PAYMENT_EVENTS
@@ -183,3 +186,34 @@ async def _known(consumer: AIOKafkaConsumer) -> set[int]:
     consumer._client.add_topic(PAYMENT_EVENTS.name)
     await consumer._client.force_metadata_update()
     return set(consumer.partitions_for_topic(PAYMENT_EVENTS.name))
+
+
+async def test_what_a_replica_says_that_does_not_lead_is_sent_without_waiting_for_the_poll(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "POLL_SECONDS", 600)
+    other = Database(db.url)
+    await other.open()
+    sent = list[str]()
+
+    async def publish(messages: Sequence[Outgoing]) -> None:
+        sent.extend(message.key for message in messages)
+
+    leader, follower = Relay(db, publish), Relay(other, publish)
+    accounts = await open_accounts(db, 5)
+    async with running(leader):
+        await until(lambda: leader.leading)
+        async with running(follower):
+            for account in accounts:
+                loads = (ACCOUNTS, [str(account)])
+                await execute(other, "payments", say(account, 0, 0), loads, correlation_id="t")
+                await until(partial(sent.__contains__, str(account)))
+            assert not follower.leading
+    await other.close()
+    assert sent == [str(account) for account in accounts]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)

@@ -20,10 +20,15 @@ from shared.db import Committed, Connection, Database, Record
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 0.2
+LOOK_SECONDS = 1
+"""How often a replica that does not lead tries to."""
+NUDGE_PAUSE_SECONDS = 0.005
+"""What is committed meanwhile is one nudge."""
 CHUNK = 500
 CLOSE_SECONDS = 5
 """A database that vanished does not answer a farewell either."""
 _RELAY_LOCK = 0x6F726465726D6573  # "ordermes": any constant, the database is the service's own
+_NUDGE = "relay_nudge"
 _NEXT = """
 WITH sent AS (DELETE FROM outbox_pending WHERE id = ANY($2::bigint[]))
 SELECT p.id, e.topic, e.key, e.headers, e.body
@@ -80,15 +85,31 @@ class Relay:
     async def _lead(self) -> None:
         conn = await self._db.direct()
         try:
-            while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _RELAY_LOCK):
-                await asyncio.sleep(1)
             # What a crash of the server forgets to have taken away is sent again: no wave has to wait for the disk.
             await conn.execute("SET synchronous_commit = off")
+            while not await conn.fetchval("SELECT pg_try_advisory_lock($1)", _RELAY_LOCK):
+                await self._follow(conn)
+            await conn.add_listener(_NUDGE, self._nudged)
             self.leading = True
             await self._send_all(conn)
         finally:
             self.leading = False
             await asyncio.shield(conn.close(timeout=CLOSE_SECONDS))
+
+    async def _follow(self, conn: Connection) -> None:
+        """For LOOK_SECONDS: what is committed here is the leader's to send, and only its poll would tell it."""
+        now = asyncio.get_running_loop().time
+        until = now() + LOOK_SECONDS
+        while (left := until - now()) > 0:
+            await _wait(self._wake, left)
+            if self._wake.is_set():
+                self._wake.clear()
+                # By itself and not in the writers' transactions: those who notify commit one after the other.
+                await conn.execute(f"NOTIFY {_NUDGE}")
+                await asyncio.sleep(NUDGE_PAUSE_SECONDS)
+
+    def _nudged(self, *_: object) -> None:
+        self._wake.set()
 
     async def _send_all(self, conn: Connection) -> None:
         """Wave after wave until the connection drops; the statement that reads the next takes away what was sent."""

@@ -8,7 +8,7 @@ from typing import TypeVar
 from shared.db import Committed, Database
 
 T = TypeVar("T")
-SLOW_POLL_SECONDS = 0.5
+SLOW_POLL_SECONDS = 0.1
 """Another replica may have handled the fact: then nothing wakes us in process, and this poll finds it.
 
 Each look is later than the last by twice as much, and all fall on multiples of this: those who wait look at the same moment, and
