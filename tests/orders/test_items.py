@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orders.domain import ItemStatus
 from orders.life.addresses import change_address
-from orders.life.items import cancel_items, edition
+from orders.life.items import cancel_items, edition, worth
 from orders.status import OrderStatus
 from shared.contracts.money import allocate
 from support.orders import ACT, ADDRESS, TERMS, a_line, an_order
@@ -46,3 +46,20 @@ def test_what_waits_for_no_pre_ordered_piece_any_more_can_be_sent_now() -> None:
         assert (waits.estimated_fulfillment_date, waits.delivery_deadline) == tuple(dates.values())
     freed = cancel_items(order, {2: 2}, ACT).order
     assert (freed.estimated_fulfillment_date, freed.delivery_deadline) == (None, ACT.now + timedelta(days=7))
+
+
+@given(st.integers(1, 3599), st.permutations([(1, 1), (1, 1), (2, 1)]), st.integers(1, 2))
+def test_of_an_order_that_staff_let_go_underpaid_what_goes_on_is_paid_first(
+    captured: int, pieces: list[tuple[int, int]], cancels: int
+) -> None:
+    """However little was paid, and whichever pieces come off in which order."""
+    order = an_order(status=OrderStatus.PROCESSING, captured=captured)
+    for line, count in pieces[:cancels]:
+        before = order.refundable
+        order = cancel_items(order, {line: count}, ACT).order
+        given_back = before - order.refundable
+        assert given_back == max(0, before - worth(order))
+        assert (
+            sum(part.amount for refund in order.refunds for part in refund.lines)
+            == captured - order.refundable
+        )

@@ -18,11 +18,11 @@ from orders.domain import Hold, Order, OrderType, PaymentStatus, RefundStatus, S
 from orders.handlers import handlers
 from orders.life import changes, commands, items
 from orders.life.explanation import explain
-from orders.reactions import OFFLINE
 from orders.status import TABLE, TRIGGERS, Move, OrderStatus
 from shared.contracts import orders as said
 from shared.contracts.envelope import Fact
 from shared.contracts.money import to_major
+from shared.contracts.orders import OFFLINE
 from shared.contracts.payments import PaymentSettled
 from shared.errors import Code, Refusal
 from support.lifecycle import START, STEPS, Desk, Payments, Shipping, Speaker

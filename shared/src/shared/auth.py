@@ -44,9 +44,11 @@ class Role(StrEnum):
 class Scope(StrEnum):
     """What a member of staff may change; all staff may read."""
 
-    SUPPORT = "support"  # cancels, edits, holds, notes; refunds up to a limit
+    SUPPORT = "support"  # cancels, edits, holds, notes, metadata; refunds up to a limit
     FULFILMENT = "fulfilment"  # labels, tracking, handing over, delivery
-    FINANCE = "finance"  # refunds without a limit, payments taken offline, discounts
+    FINANCE = (
+        "finance"  # refunds without a limit and outside ones, payments taken offline, discount codes, SKUs
+    )
 
 
 @dataclass(frozen=True, slots=True)

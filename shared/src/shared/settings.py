@@ -76,8 +76,6 @@ class ServiceSettings(DatabaseSettings, HttpSettings):
     """When a consumer's loop has not come round for so long, the service is no longer alive: only a restart helps."""
     event_log_retention_days: Annotated[int, Field(ge=7)] = 14
     inbox_retention_days: Annotated[int, Field(ge=30)] = 30
-    graceful_timeout: Annotated[float, Field(ge=0, le=8)] = 7.0
-    """How long a stop waits for the batch in hand; `service.DRAIN_SECONDS` bounds it."""
     outcome_wait: Annotated[float, Field(ge=0, le=30)] = 5.0
     """How long a mutation waits for other services' outcomes; the gateway's timeout must be longer."""
     job_lease: Annotated[float, Field(ge=5, le=600)] = 60.0

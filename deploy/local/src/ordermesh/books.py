@@ -303,11 +303,11 @@ def _every_message_went_out(book: Book) -> Check:
 
 def _every_occasion_was_told(book: Book) -> Check:
     """Whatever happened to an order has its messages, by each channel that its occasion names: once, or each time, as it says."""
-    per = {fact.type: occasion.per for fact, occasion in OCCASIONS.items()}
+    occasions = {fact.type: occasion for fact, occasion in OCCASIONS.items()}
     happened = {
-        (fact["key"], fact["type"], str(orjson.loads(fact["body"]).get(per[fact["type"]], "")))
+        (fact["key"], fact["type"], occasions[fact["type"]].repeat_of(orjson.loads(fact["body"])))
         for fact in book.evidence.facts
-        if fact["type"] in per and fact["key"] in book.orders
+        if fact["type"] in occasions and fact["key"] in book.orders
     }
     due = Counter(
         (order_id, type_, channel) for order_id, type_, _ in happened for channel in CHANNELS[type_]

@@ -241,7 +241,7 @@ class OrderNode:
         found: UserNode | None = await context.loader("customers", load).load(_uuid(self.customer_id))
         return found
 
-    @strawberry.field(description="Oldest first, 200 entries at most.")
+    @strawberry.field(description="Oldest first; of more than 200 entries, the newest 200.")
     async def timeline(self, info: Info) -> list[TimelineEntry]:
         context = info.context
         for_staff = context.principal.is_staff

@@ -24,8 +24,6 @@ from orders.status import Command, Happened, OrderStatus, Trigger
 from shared.contracts import orders as facts
 from shared.contracts.shipping import ShipmentLabelled
 
-OFFLINE = "offline"
-"""The payment method of an order that staff took the money for."""
 _RANK = {stage: rank for rank, stage in enumerate(Stage)}
 _NEVER_OUT = frozenset({Stage.VOIDED, Stage.FAILED})
 
@@ -55,7 +53,7 @@ def payment_captured(order: Order, amount: int, intent_id: str | None, act: Act)
 
     An intent captures once. So what comes of another one, or after an offline payment, is a second payment.
     """
-    if order.captured and (order.payment_method == OFFLINE or intent_id != order.payment_intent_id):
+    if order.captured and (order.payment_method == facts.OFFLINE or intent_id != order.payment_intent_id):
         return _paid_twice(order, amount, intent_id, act)
     if order.captured:
         return Decision(order)
@@ -67,7 +65,7 @@ def paid_offline(order: Order, act: Act) -> Decision:
     """Staff's word that the whole total was paid in another way."""
     if order.status is not OrderStatus.PENDING:
         return decide(order, Command.PAY_OFFLINE, act)
-    return _paid(order, replace(order, payment_method=OFFLINE), order.total, Command.PAY_OFFLINE, act)
+    return _paid(order, replace(order, payment_method=facts.OFFLINE), order.total, Command.PAY_OFFLINE, act)
 
 
 def _paid(before: Order, order: Order, amount: int, trigger: Trigger, act: Act) -> Decision:
@@ -132,7 +130,7 @@ def payment_settled(order: Order, settled_at: datetime, act: Act) -> Decision:
 
 def _paid_status(order: Order) -> PaymentStatus:
     """Of money that is here and did not go back. What staff took was never our provider's to make available."""
-    is_settled = order.settled_at is not None and order.payment_method != OFFLINE
+    is_settled = order.settled_at is not None and order.payment_method != facts.OFFLINE
     return PaymentStatus.COMPLETED if is_settled else PaymentStatus.PAID
 
 

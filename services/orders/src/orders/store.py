@@ -122,13 +122,13 @@ class OrderNumbers:
 
 
 def _timelines() -> Select[Any]:
-    """Of each order, oldest entry first."""
-    place = func.row_number().over(partition_by=timeline.c.order_id, order_by=timeline.c.id)
+    """Of each order its newest entries, the oldest of them first."""
+    place = func.row_number().over(partition_by=timeline.c.order_id, order_by=timeline.c.id.desc())
     numbered = select(timeline, place.label("n")).where(one_of(timeline.c.order_id)).subquery()
     return (
         select(numbered)
         .where(numbered.c.n <= literal_column(str(MAX_TIMELINE)))
-        .order_by(numbered.c.order_id, numbered.c.n)
+        .order_by(numbered.c.order_id, numbered.c.n.desc())
     )
 
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from shared.contracts.orders import OrderPlaced
+from shared.contracts.orders import OFFLINE, PARTNER, OrderPlaced
 from shared.contracts.payments import (
     PaymentCancelled,
     PaymentCaptured,
@@ -23,11 +23,6 @@ from shared.contracts.payments import (
     PaymentReady,
     PaymentSettled,
 )
-
-PARTNER = "partner"
-"""The payment method of an order that somebody else collects."""
-OFFLINE = "offline"
-"""How an order was paid that staff took the money for: beside whatever the provider captured of it."""
 
 CREATE_INTENT = "stripe.create_intent"
 CANCEL_INTENT = "stripe.cancel_intent"

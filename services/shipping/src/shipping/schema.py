@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import strawberry
+from strawberry.utils.str_converters import to_camel_case
 
 from shared import commands
 from shared.auth import Scope
@@ -257,11 +258,14 @@ def _ordered(items: Sequence[QuoteItemInput]) -> Counter[str]:
 def _destination(given: QuoteAddressInput) -> Address:
     """Raises Refusal BAD_INPUT."""
     fields = {field.name: getattr(given, field.name) or "" for field in dataclasses.fields(given)}
-    texts = {name: checked(name, value, _MAX_ADDRESS).strip() for name, value in fields.items()}
+    texts = {
+        name: checked(to_camel_case(name), value, _MAX_ADDRESS).strip() for name, value in fields.items()
+    }
+    texts["country"] = texts["country"].upper()
     for name in ("street", "city", "state", "zip_code", "country"):
         may_lack = name == "state" and texts["country"] not in STATE_NEEDED
         if not may_lack and not texts[name]:
-            raise Refusal(Code.BAD_INPUT, f"The address needs its {name}", argument="address")
+            raise Refusal(Code.BAD_INPUT, f"The address needs its {to_camel_case(name)}", argument="address")
     if not _COUNTRY.fullmatch(texts["country"]):
         raise Refusal(Code.BAD_INPUT, "country is an ISO 3166-1 alpha-2 code, such as US", argument="address")
     return Address(**texts)

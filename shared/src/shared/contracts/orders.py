@@ -70,6 +70,10 @@ class OrderFact(Fact):
     currency: Currency
 
 
+STRIPE, OFFLINE, PARTNER = "stripe", "offline", "partner"
+"""How an order is paid: through our provider, to staff, or to the partner whose order it is."""
+
+
 class OrderPlaced(OrderFact):
     """`shipping_rate_id` is the carrier's offer that the shopper chose (a signed quote), `shipping_service` its name."""
 

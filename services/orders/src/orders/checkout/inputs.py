@@ -159,7 +159,7 @@ def address_of(given: AddressInput) -> dict[str, Any]:
         raise Refusal(Code.BAD_INPUT, "country is an ISO 3166-1 alpha-2 code, such as US")
     fields = ((field.name, getattr(given, field.name)) for field in dataclasses.fields(given))
     checked = {field: text(to_camel_case(field), value) if value else None for field, value in fields}
-    return {**checked, "state": (checked["state"] or "").strip()}
+    return {**checked, "state": (checked["state"] or "").strip(), "country": given.country.upper()}
 
 
 def named(address: dict[str, Any], name: str) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def _placed(
         **_amounts(offered),
         captured=0,
         refunded=0,
-        payment_method="stripe",
+        payment_method=facts.STRIPE,
         created_at=now,
         updated_at=now,
         estimated_fulfillment_date=offered.estimated_fulfillment_date,

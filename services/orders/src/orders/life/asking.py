@@ -8,8 +8,8 @@ import strawberry
 from orders.answering import order_id_of, run, settled
 from orders.domain import Order
 from orders.graph import OrderNode
-from orders.reactions import OFFLINE
 from shared.auth import Principal
+from shared.contracts.orders import OFFLINE
 from shared.graphql import Info
 from shared.tx import Tx
 

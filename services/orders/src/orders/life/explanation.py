@@ -8,9 +8,9 @@ from orders.domain import NO_REASON, OUT, Hold, Order, PaymentStatus, Refund, Re
 from orders.life import refunds
 from orders.life.holds import is_underpaid
 from orders.life.rights import RIGHTS
-from orders.reactions import OFFLINE
 from orders.status import TABLE, TARGETS, Allow, Command, Compensate, OrderStatus
 from shared.contracts.money import exponent, to_major
+from shared.contracts.orders import OFFLINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def _waits(order: Order, unpaid_expiry: timedelta, *, for_staff: bool) -> list[W
     ]
     match order.status:
         case OrderStatus.PENDING if order.payment_processing:
-            waits.append(Wait("its payment, which is being processed", order.updated_at))
+            waits.append(Wait("its payment, which is being processed", order.created_at))
         case OrderStatus.PENDING if (
             order.payment_status is PaymentStatus.FAILED and not order.payment_intent_id
         ):

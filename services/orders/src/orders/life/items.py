@@ -12,6 +12,7 @@ from orders.life.addresses import change_address
 from orders.life.holds import require_paid_in_full
 from orders.status import Command, OrderStatus
 from shared.contracts import orders as facts
+from shared.contracts.money import allocate
 from shared.errors import Code, Refusal
 
 
@@ -91,10 +92,19 @@ def cancel_items(order: Order, pieces: dict[int, int], act: Act) -> Decision:
         lines=tuple(facts.LineQuantity(line=line, quantity=count) for line, count in pieces.items()),
         reason=act.reason,
     )
-    parts = money_for(order, pieces)
-    back = min(order.refundable, sum(part.amount for part in parts))
+    parts = _given_back(order, after, money_for(order, pieces))
+    back = sum(part.amount for part in parts)
     asked = request_refund(_sooner(after, act), replace(act, amount=back, items=parts))
     return derive(order, Decision(after, (said,), (entry,)).then(asked), act)
+
+
+def _given_back(order: Order, after: Order, parts: tuple[RefundedLine, ...]) -> tuple[RefundedLine, ...]:
+    """No more than there is; where staff let less than the whole be paid, what goes on is paid first."""
+    most = order.refundable if order.captured >= order.total else max(0, order.refundable - worth(after))
+    amounts = [part.amount for part in parts]
+    if sum(amounts) <= most:
+        return parts
+    return tuple(replace(p, amount=a) for p, a in zip(parts, allocate(most, amounts), strict=True))
 
 
 def _sooner(order: Order, act: Act) -> Order:
