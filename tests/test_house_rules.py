@@ -78,7 +78,7 @@ DECISIONS = {
     *(
         "orders.checkout.place",
         "orders.life.commands",
-        "orders.life.changes",
+        "orders.life.edits",
         "orders.life.bulk",
         "orders.lines",
     ),

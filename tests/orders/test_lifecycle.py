@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from orders.domain import Hold, Order, OrderType, PaymentStatus, RefundStatus, Stage, WayOut
 from orders.handlers import handlers
-from orders.life import changes, commands, items
+from orders.life import commands, edits, items
 from orders.life.explanation import explain
 from orders.status import TABLE, TRIGGERS, Move, OrderStatus
 from shared.contracts import orders as said
@@ -188,7 +188,7 @@ class Life(RuleBasedStateMachine):
     def somebody_cancels_items(self, which: int) -> None:
         order, line = self.desk.order, _one(self.desk.order.lines, which)
         wanted = [(f"{order.id}:{line.line}", 1 + which % 2)]
-        refusal = self.desk.ask(lambda key, tx: changes.cancel_items(key, wanted, "too many", SHOPPER, tx))
+        refusal = self.desk.ask(lambda key, tx: edits.cancel_items(key, wanted, "too many", SHOPPER, tx))
         after = self.desk.order
         if refusal is None:
             assert _pieces(order) - _pieces(after) == wanted[0][1]
@@ -205,7 +205,7 @@ class Life(RuleBasedStateMachine):
         kept = [(f"{order.id}:{line.line}", max(0, line.live - 1))] if which % 2 else []
         version = "an earlier one" if which == 7 else self._previewed(address, kept)
         refusal = self.desk.ask(
-            lambda key, tx: changes.edit(key, address, kept, version, TERMS.taxes, SHOPPER, tx)
+            lambda key, tx: edits.edit(key, address, kept, version, TERMS.taxes, SHOPPER, tx)
         )
         after = self.desk.order
         if refusal is None:
@@ -229,7 +229,7 @@ class Life(RuleBasedStateMachine):
     def staff_hold(self, which: int) -> None:
         order, way_out = self.desk.order, _one(list(WayOut), which)
         until = self.desk.now + timedelta(days=1) if way_out is not WayOut.STAFF or which % 2 else None
-        refusal = self.desk.ask(lambda key, tx: changes.hold(key, f"why {which}", until, way_out, STAFF, tx))
+        refusal = self.desk.ask(lambda key, tx: edits.hold(key, f"why {which}", until, way_out, STAFF, tx))
         if refusal is None:
             assert self.desk.order.status is OrderStatus.PROCESSING
             assert f"why {which}" in {hold.reason for hold in self.desk.order.open_holds}
@@ -242,7 +242,7 @@ class Life(RuleBasedStateMachine):
             self._release(_one(holds, which))
 
     def _release(self, hold: Hold) -> None:
-        refusal = self.desk.ask(lambda key, tx: changes.release_hold(key, str(hold.id), STAFF, tx))
+        refusal = self.desk.ask(lambda key, tx: edits.release_hold(key, str(hold.id), STAFF, tx))
         assert refusal is None
         assert hold.id not in {known.id for known in self.desk.order.open_holds}
 

@@ -11,7 +11,7 @@ import pytest
 from orders.deadlines import deadlines
 from orders.domain import Order, WayOut
 from orders.handlers import HOLD
-from orders.life import changes
+from orders.life import edits
 from orders.status import OrderStatus
 from orders.store import ORDERS
 from shared.commands import execute
@@ -112,12 +112,12 @@ async def passes(counter: Counter, order: Order, hold_id: str) -> None:
 
 
 async def released(counter: Counter, order: Order, hold_id: str) -> None:
-    await locked(counter, order, lambda tx: changes.release_hold(str(order.id), hold_id, STAFF, tx))
+    await locked(counter, order, lambda tx: edits.release_hold(str(order.id), hold_id, STAFF, tx))
 
 
 async def held(counter: Counter, order: Order, way_out: WayOut) -> str:
     until = datetime.now(UTC) + timedelta(days=1)
-    await locked(counter, order, lambda tx: changes.hold(str(order.id), "why", until, way_out, STAFF, tx))
+    await locked(counter, order, lambda tx: edits.hold(str(order.id), "why", until, way_out, STAFF, tx))
     return str((await counter.read(order)).open_holds[0].id)
 
 

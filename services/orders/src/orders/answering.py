@@ -42,7 +42,7 @@ def order_id_of(given: strawberry.ID) -> str:
     return str(uuid_or(str(given), not_found()))
 
 
-async def settled(
+async def answer_when(
     info: Info,
     order_id: str,
     ready: Callable[[Order], bool],

@@ -166,7 +166,7 @@ def bought(shipment: Shipment, label: Label, now: datetime) -> Decision:
         return Decision(shipment, (), extra)
     if shipment.label is not LabelStage.RATED or shipment.rate_id != label.rate_id:
         return Decision(shipment, (), (*extra, _surplus(shipment, label.transaction_id)))
-    held = replace(
+    with_label = replace(
         shipment,
         label=LabelStage.BOUGHT,
         transaction_id=label.transaction_id,
@@ -176,9 +176,9 @@ def bought(shipment: Shipment, label: Label, now: datetime) -> Decision:
         labelled_at=now,
     )
     if shipment.status is ShipmentStatus.VOIDED:
-        returning = domain.give_label_back(held)
+        returning = domain.give_label_back(with_label)
         return replace(returning, requests=(*extra, *returning.requests))
-    labelled = replace(held, status=ShipmentStatus.LABELLED)
+    labelled = replace(with_label, status=ShipmentStatus.LABELLED)
     return Decision(labelled, (_labelled_fact(labelled, now),), extra)
 
 

@@ -9,7 +9,7 @@ import strawberry
 
 from orders import store
 from orders.access import actor_of
-from orders.answering import settled, text
+from orders.answering import answer_when, text
 from orders.checkout import basket, place
 from orders.checkout.basket import Basket, Delivery
 from orders.checkout.checkout import Checkout
@@ -79,7 +79,7 @@ class Mutation:
             once=once,
         )
         as_guest = info.context.principal.role is Role.ANONYMOUS
-        answer = await settled(
+        answer = await answer_when(
             info,
             order_id,
             lambda order: (

@@ -5,7 +5,7 @@ from typing import Any
 
 import strawberry
 
-from orders.answering import order_id_of, run, settled
+from orders.answering import answer_when, order_id_of, run
 from orders.domain import Order
 from orders.graph import OrderNode
 from shared.auth import Principal
@@ -37,4 +37,4 @@ async def ask(
     """The command on the locked order; answers when `ready`, or after the bounded wait."""
     principal, order_id = info.context.principal, order_id_of(given)
     await run(info, field, order_id, arguments, lambda tx: command(order_id, principal, tx))
-    return await settled(info, order_id, ready)
+    return await answer_when(info, order_id, ready)

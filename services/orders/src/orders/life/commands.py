@@ -29,14 +29,14 @@ async def cancel(order_id: str, principal: Principal, reason: str, tx: Tx) -> st
     order = mine(order_id, principal, tx)
     if order.status is OrderStatus.PROCESSING and not order.is_cancellable:
         raise Refusal(Code.NOT_CANCELLABLE, "A part of it has been shipped")
-    settled(tx, decide(order, Command.CANCEL, act_of(principal, reason, tx)), Code.NOT_CANCELLABLE)
+    settle_or_refuse(tx, decide(order, Command.CANCEL, act_of(principal, reason, tx)), Code.NOT_CANCELLABLE)
     return order_id
 
 
 async def mark_delivered(order_id: str, principal: Principal, tx: Tx) -> str:
     """Raises Refusal ORDER_NOT_FOUND or INVALID_TRANSITION."""
     order = mine(order_id, principal, tx)
-    settled(tx, parcels.delivered(order, act_of(principal, "told to have arrived", tx)))
+    settle_or_refuse(tx, parcels.delivered(order, act_of(principal, "told to have arrived", tx)))
     return order_id
 
 
@@ -62,7 +62,7 @@ async def refund(
     if pieces is not None:
         parts = items.money_for(order, items.chosen(order, pieces))
         act = replace(act, amount=sum(part.amount for part in parts), items=parts)
-    settled(tx, _refunded(order, act, principal, limits))
+    settle_or_refuse(tx, _refunded(order, act, principal, limits))
     return order_id
 
 
@@ -98,7 +98,7 @@ async def refund_again(order_id: str, refund_id: str, principal: Principal, limi
     instead, both = (_asked_for(each, failed.asked_by) for each in (order, decision.order))
     if failed.asked_by and both > instead > 0:
         _require_within_limit(order, both, principal, limits)
-    settled(tx, decision, Code.NOT_REFUNDABLE)
+    settle_or_refuse(tx, decision, Code.NOT_REFUNDABLE)
     return order_id
 
 
@@ -124,7 +124,7 @@ async def update_status(
     if notes is not None and to not in TARGETS:
         rights.require(principal, rights.NOTES)
     if to is not order.status:
-        settled(tx, _towards(order, to, principal, limits, tx))
+        settle_or_refuse(tx, _towards(order, to, principal, limits, tx))
     if notes is not None:
         tx.save(ORDERS, replace(tx.get(ORDERS, order_id), notes=notes, updated_at=tx.now))
     return order_id
@@ -174,7 +174,9 @@ async def update_shipping(
     given = {"tracking": tracking, "tracking_url": tracking_url}
     details = {name: value for name, value in given.items() if value is not None}
     order, act = mine(order_id, principal, tx), act_of(principal, "shipping written down", tx)
-    settled(tx, parcels.tracked(order, act, shipping_carrier=carrier, shipping_service=service, **details))
+    settle_or_refuse(
+        tx, parcels.tracked(order, act, shipping_carrier=carrier, shipping_service=service, **details)
+    )
     return order_id
 
 
@@ -184,7 +186,7 @@ async def add_tracking(order_id: str, tracking: str, principal: Principal, tx: T
     decision = parcels.tracked(order, act, tracking=tracking)
     if order.status is OrderStatus.PROCESSING:
         decision = decision.then(_handed_over(decision.order, act))
-    settled(tx, decision)
+    settle_or_refuse(tx, decision)
     return order_id
 
 
@@ -219,7 +221,7 @@ def act_of(principal: Principal, reason: str, tx: Tx) -> Act:
     return Act(tx.now, actor_of(principal), reason)
 
 
-def settled(tx: Tx, decision: Decision, code: Code = Code.INVALID_TRANSITION) -> None:
+def settle_or_refuse(tx: Tx, decision: Decision, code: Code = Code.INVALID_TRANSITION) -> None:
     """Write the decision down. Raises Refusal where the table refuses."""
     refuse(decision, code)
     settle(tx, decision)

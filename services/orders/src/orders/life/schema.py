@@ -1,4 +1,4 @@
-"""What people do with an order that is placed: seed A's mutations, and those of `life.changing`."""
+"""What people do with an order that is placed: seed A's mutations, and those of `life.edit_schema`."""
 
 from collections.abc import Awaitable
 
@@ -7,7 +7,7 @@ from strawberry.tools import merge_types
 
 from orders.domain import NO_REASON
 from orders.graph import OrderNode
-from orders.life import changing, commands, many
+from orders.life import bulk_schema, commands, edit_schema
 from orders.life.asking import ask, at_once, refunds_are_done
 from orders.life.inputs import (
     ItemQuantityInput,
@@ -163,5 +163,5 @@ class _Seed:
         return await ask(info, "updateOrderNotes", id, {"notes": said}, command, at_once)
 
 
-Mutation = merge_types("Mutation", (_Seed, changing.Mutation, many.Mutation))
-Query = changing.Query
+Mutation = merge_types("Mutation", (_Seed, edit_schema.Mutation, bulk_schema.Mutation))
+Query = edit_schema.Query

@@ -1,4 +1,4 @@
-"""Items, edits, holds and the explanation of an order, in the storefront graph."""
+"""Items, edits, holds, metadata and the explanation of an order, in the storefront graph."""
 
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from orders.answering import time_of
 from orders.checkout.inputs import AddressInput, address_of
 from orders.domain import Act, Order, WayOut
 from orders.graph import OrderNode, TimelineEntry, load_order
-from orders.life import changes, commands, items
+from orders.life import commands, edits, items
 from orders.life.answers import OrderEdit, OrderExplanation
 from orders.life.asking import ask, at_once
 from orders.life.commands import refuse
@@ -58,7 +58,7 @@ class Mutation:
         wanted, said = pieces(items), reason_of(reason or None, "not wanted")
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
-            return changes.cancel_items(order_id, wanted, said, principal, tx)
+            return edits.cancel_items(order_id, wanted, said, principal, tx)
 
         return await ask(info, "cancelOrderItems", id, {"items": wanted, "reason": said}, command)
 
@@ -77,7 +77,7 @@ class Mutation:
         taxes = info.context.service.checkout.terms.taxes
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
-            return changes.edit(order_id, address, wanted, version, taxes, principal, tx)
+            return edits.edit(order_id, address, wanted, version, taxes, principal, tx)
 
         arguments = {"input": input, "version": version}
         return await ask(info, "editOrder", id, arguments, command)
@@ -97,7 +97,7 @@ class Mutation:
         why, until = required("reason", reason), time_of("deadline", deadline)
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
-            return changes.hold(order_id, why, until, way_out, principal, tx)
+            return edits.hold(order_id, why, until, way_out, principal, tx)
 
         arguments = {"reason": why, "deadline": until, "wayOut": way_out}
         return await ask(info, "holdOrder", id, arguments, command, at_once)
@@ -112,7 +112,7 @@ class Mutation:
         require(info.context.principal, RIGHTS[Command.RELEASE])
 
         def command(order_id: str, principal: Principal, tx: Tx) -> Awaitable[str]:
-            return changes.release_hold(order_id, str(hold_id), principal, tx)
+            return edits.release_hold(order_id, str(hold_id), principal, tx)
 
         return await ask(info, "releaseHold", id, {"holdId": str(hold_id)}, command, at_once)
 

@@ -7,7 +7,7 @@ from orders.access import mine
 from orders.checkout.taxes import Taxes
 from orders.domain import Hold, WayOut
 from orders.life import holds, items
-from orders.life.commands import Pieces, act_of, settled
+from orders.life.commands import Pieces, act_of, settle_or_refuse
 from shared.auth import Principal
 from shared.commands import uuid_or
 from shared.errors import Code, Refusal
@@ -21,7 +21,7 @@ async def cancel_items(order_id: str, pieces: Pieces, reason: str, principal: Pr
     """Raises Refusal ORDER_NOT_FOUND, NOT_CANCELLABLE, ON_HOLD or BAD_INPUT."""
     order = mine(order_id, principal, tx)
     decision = items.cancel_items(order, items.chosen(order, pieces), act_of(principal, reason, tx))
-    settled(tx, decision, Code.NOT_CANCELLABLE)
+    settle_or_refuse(tx, decision, Code.NOT_CANCELLABLE)
     return order_id
 
 
@@ -44,7 +44,7 @@ async def edit(
         raise Refusal(
             Code.ORDER_CHANGED, "That edit comes to something else than the previewed one: preview it"
         )
-    settled(tx, decision)
+    settle_or_refuse(tx, decision)
     return order_id
 
 
@@ -61,7 +61,7 @@ async def hold(
         return order_id
     if len(order.holds) >= MAX_HOLDS:
         raise Refusal(Code.BAD_INPUT, f"An order is held {MAX_HOLDS} times at most")
-    settled(tx, holds.hold(order, act_of(principal, reason, tx), way_out, deadline))
+    settle_or_refuse(tx, holds.hold(order, act_of(principal, reason, tx), way_out, deadline))
     return order_id
 
 
@@ -76,5 +76,5 @@ async def release_hold(order_id: str, hold_id: str, principal: Principal, tx: Tx
     wanted = uuid_or(hold_id, unknown)
     if not any(known.id == wanted for known in order.holds):
         raise unknown
-    settled(tx, holds.release(order, wanted, act_of(principal, "released by staff", tx)))
+    settle_or_refuse(tx, holds.release(order, wanted, act_of(principal, "released by staff", tx)))
     return order_id
