@@ -1,6 +1,7 @@
 """Bytes over real loopback connections: reuse, timeouts, and the three ways of not getting an answer."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -114,3 +115,23 @@ async def test_a_connection_that_ends_early_is_broken() -> None:
         with pytest.raises(TransportFailed) as failed:
             await to.post("s", b"{}", [])
     assert failed.value.failure is Failure.BROKEN
+
+
+async def test_a_cancelled_request_is_cancelled_also_where_its_answer_comes_in_the_same_moment() -> None:
+    """The library gives some of those their answer: a loop that polls would go on, and a stop wait for it for ever."""
+
+    async def answer(_: bytes, __: bytes, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(random.random() * 0.004)
+        writer.write(OK)
+
+    async with serving(answer) as (url, _), transport(url) as client:
+        answered = []
+        for _round in range(150):
+            asked = [asyncio.create_task(client.post("s", b"{}", [])) for _ in range(20)]
+            for task in asked:
+                await asyncio.sleep(random.random() * 0.0008)
+                if task.cancel():
+                    answered.append(task)
+            await asyncio.wait(asked)
+    assert len(answered) > 100
+    assert [task for task in answered if not task.cancelled()] == []

@@ -17,6 +17,7 @@ from pyreqwest.response import Response
 from gateway.asgi import RawHeaders, Receive, Scope, Send, refuse
 from gateway.federation import Code, RequestRefused
 from gateway.transport import IDLE_SECONDS, Failure, Headers, TransportFailed
+from shared.cancellation import heed_cancellation
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class Passthrough:
                 await send({"type": "http.response.start", "status": response.status, "headers": headers})
                 began = True
                 while (chunk := await response.body_reader.read_chunk()) is not None:
+                    heed_cancellation()
                     await send({"type": "http.response.body", "body": bytes(chunk), "more_body": True})
                 await send({"type": "http.response.body", "body": b""})
                 return f"{response.status // 100}xx"
@@ -91,6 +93,7 @@ class Passthrough:
                 try:
                     async with asyncio.timeout(self._timeout):
                         response = await stack.enter_async_context(request)
+                        heed_cancellation()
                 except TimeoutError as late:
                     raise TransportFailed(Failure.TIMEOUT) from late
                 yield response

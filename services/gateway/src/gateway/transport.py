@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol, TypeAlias
 from pyreqwest.client import ClientBuilder
 from pyreqwest.exceptions import ConnectError, PyreqwestError, RequestTimeoutError
 
+from shared.cancellation import heed_cancellation
+
 Headers: TypeAlias = Sequence[tuple[str, str]]
 
 IDLE_SECONDS = 4
@@ -66,13 +68,15 @@ class HttpTransport:
         )
         try:
             response = await request.timeout(self._timeouts[subgraph]).body_bytes(body).build().send()
-            return Answer(response.status, (await response.bytes()).to_bytes())
+            answer = Answer(response.status, (await response.bytes()).to_bytes())
         except RequestTimeoutError as late:
             raise TransportFailed(Failure.TIMEOUT) from late
         except ConnectError as refused:
             raise TransportFailed(Failure.UNREACHABLE) from refused
         except PyreqwestError as broken:
             raise TransportFailed(Failure.BROKEN) from broken
+        heed_cancellation()
+        return answer
 
     async def close(self) -> None:
         """Let go of all connections."""

@@ -25,6 +25,7 @@ from pyreqwest.response import Response
 from requests.adapters import HTTPAdapter
 from shippo.models.errors import SDKError
 
+from shared.cancellation import heed_cancellation
 from shared.contracts.money import exponent
 from shared.contracts.orders import Address
 from shipping.labels import Label, NotOffered, Rate, Refunded, Refused
@@ -198,9 +199,11 @@ class Shippo:
 async def _sent(request: RequestBuilder) -> Response:
     """The answer, read to its end. Raises Unknown for a lost connection or a time-out."""
     try:
-        return await request.build().send()
+        response = await request.build().send()
     except PyreqwestError as lost:
         raise Unknown(f"Shippo did not answer: {type(lost).__name__}") from lost
+    heed_cancellation()
+    return response
 
 
 def label_of(transactions: Sequence[Json]) -> Label | Refused:
