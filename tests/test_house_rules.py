@@ -204,6 +204,7 @@ def test_tests_use_no_mocks() -> None:
 SLEEPS = {
     "tests/bench/test_purchase_cost.py test_cost_of_a_placed_and_paid_order": "a benchmark settles before it measures",
     "tests/bench/test_plumbing.py ship": "a benchmark's pace; what is waited for afterwards is that all has arrived",
+    "tests/gateway/test_transport.py answer": "when an answer comes: at any moment, for a cancellation to fall into it",
     "tests/lib/chaos/nemesis.py _last": "how long a fault lasts; nothing is expected of it",
     "tests/shared/test_jobs.py make": "sleep(0) takes no time: it lets the other workers have their turn",
 }

@@ -150,6 +150,34 @@ async def test_what_is_stuck_says_what_it_waits_for_and_since_when(db: Database)
     assert "refused poison" in await spoken(db, "stuck", "--after", "9999d")
 
 
+async def test_what_was_given_up_is_tried_again_when_an_operator_says_so(db: Database) -> None:
+    insert = (
+        "INSERT INTO jobs (id, kind, key, payload, state, due_at, first_due_at, attempts, last_error, correlation_id)"
+        " VALUES ($1, $2, $3, '{}', $4, $5, $5, 7, 'boom', '')"
+    )
+    async with db.connection() as conn:
+        for kind, key, state in (
+            ("a.kind", "o-1", "failed"),
+            ("b.kind", "o-2", "failed"),
+            ("a.kind", "o-3", "done"),
+        ):
+            await conn.execute(insert, uuid4(), kind, key, state, LONG_AGO)
+    listed = (await spoken(db, "jobs list")).splitlines()
+    assert ["a.kind" in listed[0], "o-2" in listed[1], len(listed)] == [True, True, 2]
+    assert "7 attempts: boom" in listed[0]
+    with pytest.raises(operations.OperatorError, match="say which"):
+        await spoken(db, "jobs retry")
+    dry = await spoken(db, "jobs retry --kind a.kind --dry-run")
+    assert dry.splitlines()[-1] == "1 job would be tried again"
+    assert await spoken(db, "jobs retry --kind a.kind") == "1 job will be tried again\n"
+    assert await spoken(db, "jobs retry --kind a.kind") == "0 jobs will be tried again\n"
+    async with db.connection() as conn:
+        [job] = await conn.fetch("SELECT * FROM jobs WHERE state = 'due'")
+    assert (job["key"], job["attempts"], job["first_due_at"] > LONG_AGO) == ("o-1", 7, True)
+    assert await spoken(db, "jobs retry --all") == "1 job will be tried again\n"
+    assert await spoken(db, "jobs list") == "0 jobs were given up\n"
+
+
 _REFUND = Refund(uuid4(), 100, "broken", RefundStatus.REQUESTED, LONG_AGO)
 WAITING: dict[str, dict[str, Any]] = dict(
     zip(

@@ -1,4 +1,4 @@
-"""The operators' verbs on the command line: `dlq list|show|redrive`, `outbox lag|replay`, `stuck`. `verbs` does them.
+"""The operators' verbs on the command line: `dlq list|show|redrive`, `jobs list|retry`, `outbox lag|replay`, `stuck`. `verbs` does them.
 
 `python -m <service>` and `ordermesh` both speak them. They read the service's database, or mark what its process is to do, and
 need DATABASE_URL alone.
@@ -32,6 +32,9 @@ def add_verbs(commands: Subparsers) -> list[argparse.ArgumentParser]:
     dlq = commands.add_parser("dlq", help="dead letters: what could not be handled").add_subparsers(
         required=True, metavar="list|show|redrive"
     )
+    jobs = commands.add_parser("jobs", help="provider calls and deadlines that were given up").add_subparsers(
+        required=True, metavar="list|retry"
+    )
     outbox = commands.add_parser("outbox", help="what is said and still to be sent").add_subparsers(
         required=True, metavar="lag|replay"
     )
@@ -39,6 +42,8 @@ def add_verbs(commands: Subparsers) -> list[argparse.ArgumentParser]:
         _list(dlq),
         _show(dlq),
         _redrive(dlq),
+        _about_jobs(_add(jobs, "list", "failed jobs", "what was given up after three days, and why")),
+        _retry(jobs),
         _add(outbox, "lag", "lag", "how much waits to be sent, since when"),
     ]
     sending = _add(outbox, "replay", "replay", "send what the event log keeps once more, in order")
@@ -100,6 +105,22 @@ def _redrive(commands: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--header", type=_header, action="append", metavar="NAME=VALUE", help="with one ID: with this header"
     )
+    return parser
+
+
+def _retry(commands: Subparsers) -> argparse.ArgumentParser:
+    parser = _about_jobs(
+        _add(commands, "retry", "retry", "have the service try again, once the cause is mended")
+    )
+    parser.add_argument("--all", action="store_true", help="no filter: all of them")
+    parser.add_argument("--dry-run", action="store_true", help="show which, and do nothing")
+    return parser
+
+
+def _about_jobs(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--kind", help="as in stripe.refund")
+    parser.add_argument("--key", help="what they are about: an order's id, or a shipment's")
+    parser.add_argument("--limit", type=int, default=100, help="at most so many (default: %(default)s)")
     return parser
 
 

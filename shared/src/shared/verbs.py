@@ -7,9 +7,10 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from shared import letters
+from shared import failed_jobs, letters
 from shared.backlog import Stuck, lag, stuck
 from shared.db import UNAVAILABLE, Database, describe
+from shared.failed_jobs import FailedJob
 from shared.letters import Filter, Letter
 from shared.operations import OperatorError
 from shared.outbox import replay
@@ -102,6 +103,26 @@ async def _mend(
     raise OperatorError(f"{service} has no dead letter {arguments.ids[0]}")
 
 
+async def _tell_failed_jobs(db: Database, _: str, arguments: argparse.Namespace) -> bytes:
+    found = await failed_jobs.find(db, arguments.kind, arguments.key, arguments.limit)
+    return _lines(map(_job_line, found) if found else ["0 jobs were given up"])
+
+
+async def _retry(db: Database, _: str, arguments: argparse.Namespace) -> bytes:
+    """Raises OperatorError for a retry of nothing in particular."""
+    if not (arguments.kind or arguments.key or arguments.all):
+        raise OperatorError("say which: --kind, --key, or --all")
+    found = await failed_jobs.find(db, arguments.kind, arguments.key, arguments.limit)
+    if arguments.dry_run:
+        return _lines([*map(_job_line, found), f"{_count(len(found), 'job')} would be tried again"])
+    return _lines([f"{_count(await failed_jobs.retry(db, found), 'job')} will be tried again"])
+
+
+def _job_line(job: FailedJob) -> str:
+    what = f"{job.kind}  since {_time(job.since)} ({_ago(job.since)})  {job.attempts} attempts: {job.reason}"
+    return f"{_plain(job.key)}  {_plain(what)}"
+
+
 async def _tell_lag(db: Database, _: str, __: argparse.Namespace) -> bytes:
     behind = await lag(db)
     since = f", the first said {_time(behind.since)} ({_ago(behind.since)})" if behind.since else ""
@@ -189,6 +210,8 @@ _VERBS: dict[str, Callable[[Database, str, argparse.Namespace], Awaitable[bytes]
     "letters": _tell_letters,
     "letter": _tell_letter,
     "redrive": _mark,
+    "failed jobs": _tell_failed_jobs,
+    "retry": _retry,
     "lag": _tell_lag,
     "replay": _replay,
     "stuck": _tell_stuck,

@@ -14,7 +14,7 @@ from shared import operations
 
 
 def add_verbs(commands: Any) -> None:
-    """`dlq`, `outbox` and `orders`, each with `--service`; their `command` is `run`."""
+    """`dlq`, `jobs`, `outbox` and `orders`, each with `--service`; their `command` is `run`."""
     orders = commands.add_parser("orders", help="orders across the services")
     stuck = operations.add_stuck(orders.add_subparsers(required=True, metavar="stuck"))
     for parser in (*operations.add_verbs(commands), stuck):
