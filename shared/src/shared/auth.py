@@ -28,7 +28,7 @@ ALGORITHMS = ["RS256", "ES256", "EdDSA"]
 LEEWAY_SECONDS = 30
 _KEYS_FRESH_SECONDS = 300
 _KEYS_STALE_SECONDS = 3600
-_KEYS_REFETCH_SECONDS = 30
+_KEYS_REFETCH_SECONDS = 6
 _KEYS_RETRY_SECONDS = 2
 _REMEMBERED_TOKENS = 10_000
 
@@ -93,7 +93,7 @@ ANONYMOUS = Principal(Role.ANONYMOUS, "anonymous")
 class Keys:
     """An issuer's keys by `kid`: fresh for five minutes, and good for an hour while the issuer cannot be reached.
 
-    One fetch at a time, shared by all who need it; an unknown `kid` asks the issuer again at most every thirty seconds, every two
+    One fetch at a time, shared by all who need it; an unknown `kid` asks the issuer again at most every six seconds, every two
     while it gives no answer.
     """
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import jwt
 import orjson
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -20,6 +21,8 @@ from jwt.algorithms import OKPAlgorithm
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+log = structlog.get_logger(__name__)
 
 JWKS_PATH = "/.well-known/jwks.json"
 
@@ -38,6 +41,11 @@ class Signer:
 
     def __init__(self, issuer: str, pem: str = "") -> None:
         """Raises ValueError for a PEM that holds no private Ed25519 key."""
+        if not pem:
+            log.warning(
+                "signs with a key of its own: it ends with this process, and no other replica has it",
+                issuer=issuer,
+            )
         key = load_pem_private_key(pem.encode(), password=None) if pem else Ed25519PrivateKey.generate()
         if not isinstance(key, Ed25519PrivateKey):
             raise ValueError("the signing key is no private Ed25519 key")  # noqa: TRY004 - a setting, not a programming error
