@@ -90,9 +90,8 @@ class Documents:
             raise RequestRefused(Code.BAD_INPUT, *values)
         try:
             orjson.dumps(values.coerced)
-        except (
-            TypeError
-        ) as deep:  # a scalar of the graph's own may be any JSON, and orjson reads more levels than it writes
+        except TypeError as deep:
+            # A scalar of the graph's own may be any JSON, and orjson reads more levels than it writes.
             raise RequestRefused(Code.BAD_INPUT, "A variable is nested too deeply") from deep
         return values.coerced
 
