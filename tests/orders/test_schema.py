@@ -135,7 +135,7 @@ async def test_an_address_with_a_control_character_is_refused_by_its_field(shop:
 
 
 async def test_a_contact_with_a_control_character_is_refused(shop: Shop) -> None:
-    for field, named in {"name": "name", "email": "contact.email"}.items():
+    for field, named in {"name": "contact.name", "email": "contact.email"}.items():
         said = await shop.refused(PLACE, {"input": wanted(contact={field: "ann\x01lee@example.com"})})
         assert said == f"{named} has a control character"
 

@@ -58,7 +58,8 @@ class Settings(ServiceSettings):
     def _is_a_key(cls, pem: SecretStr) -> SecretStr:
         """Raises ValueError."""
         try:
-            Signer("", pem.get_secret_value())
+            if given := pem.get_secret_value():
+                Signer("", given)
         except (ValueError, TypeError):
             raise ValueError("no private Ed25519 key in PEM, without a password") from None
         return pem
