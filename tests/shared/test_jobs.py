@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from structlog.testing import capture_logs
 
+from shared import failed_jobs
 from shared.commands import execute
 from shared.db import Database
 from shared.jobs import Job, Jobs
@@ -96,6 +97,34 @@ async def test_an_unknown_outcome_is_tried_again_under_the_same_id_and_recorded_
         await until_done(db, 1)
     assert [attempt for _, attempt in seen] == [1, 2, 3]
     assert len({job_id for job_id, _ in seen}) == 1
+    assert await balances(db, [account]) == {account: 1}
+
+
+async def test_a_call_that_was_given_up_is_made_again_under_the_same_id_when_an_operator_says_so(
+    db: Database,
+) -> None:
+    [account] = await open_accounts(db, 1)
+    seen: list[tuple[str, int]] = []
+    is_mended = False
+
+    async def make(job: Job) -> int:
+        seen.append((str(job.id), job.attempts))
+        if not is_mended:
+            raise TimeoutError("no answer")
+        return 1
+
+    await request(db, account)
+    async with db.connection() as conn:
+        await conn.execute("UPDATE jobs SET first_due_at = first_due_at - interval '4 days'")
+    async with working(db, paying(make)):
+        async with asyncio.timeout(30):
+            while not (given_up := await failed_jobs.find(db, "pay", str(account), 10)):
+                await asyncio.sleep(0.02)
+        is_mended = True
+        assert await failed_jobs.retry(db, given_up) == 1
+        await until_done(db, 1)
+    assert [attempt for _, attempt in seen] == [1, 2]
+    assert {job_id for job_id, _ in seen} == {str(job.id) for job in given_up}
     assert await balances(db, [account]) == {account: 1}
 
 
